@@ -1,0 +1,204 @@
+//! File operations by blocking calls on a bounded pool of threads: the arm for systems and filters without io_uring.
+//!
+//! Contract: `start` takes a begun block over and returns at once; a pool thread performs it and delivers. Cancelling
+//! ends an operation that has not begun; one in its system call runs to its real result. Threads are started as needed,
+//! up to [`MOST`], and end after [`IDLE`] without work.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::{Port, RawBuf};
+use crate::error::{Code, Error};
+use crate::op::{Header, Op, Value, Work};
+
+const MOST: usize = 8;
+const IDLE: Duration = Duration::from_secs(5);
+
+struct Job {
+    port: Arc<Port>,
+    header: NonNull<Header>,
+}
+
+// SAFETY: the block is the job's alone until it is delivered, and its cargo is Send.
+unsafe impl Send for Job {}
+
+struct Pool {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+struct State {
+    queue: VecDeque<Job>,
+    /// Blocks inside a system call: only their address and identity are used, under the lock.
+    running: Vec<Job>,
+    threads: usize,
+    idle: usize,
+}
+
+static POOL: Pool =
+    Pool { state: Mutex::new(State { queue: VecDeque::new(), running: Vec::new(), threads: 0, idle: 0 }), work: Condvar::new() };
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Takes over a begun block.
+pub(super) fn start(port: Arc<Port>, header: NonNull<Header>) {
+    let mut state = POOL.lock();
+    state.queue.push_back(Job { port, header });
+    if state.idle >= state.queue.len() || state.threads == MOST {
+        POOL.work.notify_one();
+        return;
+    }
+    match std::thread::Builder::new().name("proactor-file".into()).spawn(run) {
+        Ok(_) => state.threads += 1,
+        Err(error) if state.threads == 0 => {
+            // Nobody would ever do it.
+            let Some(job) = state.queue.pop_back() else { return };
+            drop(state);
+            job.finish(0, Err(Error::from_io(&error)));
+        }
+        Err(_) => POOL.work.notify_one(),
+    }
+}
+
+/// Ends the queued operations `means` names; how many it named, those already running included.
+pub(super) fn cancel(port: &Port, means: impl Fn(&Header) -> bool) -> usize {
+    let mut state = POOL.lock();
+    let meant = |job: &Job| {
+        // SAFETY: queued and running blocks are alive while they are in the lists; only fixed parts are read.
+        std::ptr::eq(Arc::as_ptr(&job.port), port) && means(unsafe { job.header.as_ref() })
+    };
+    let running = state.running.iter().filter(|job| meant(job)).count();
+    let (ended, kept): (VecDeque<_>, VecDeque<_>) = state.queue.drain(..).partition(|job| meant(job));
+    state.queue = kept;
+    drop(state);
+    let count = running + ended.len();
+    for job in ended {
+        job.finish(0, Err(Error::new(Code::Cancelled)));
+    }
+    count
+}
+
+impl Job {
+    fn finish(self, bytes: usize, result: Result<Value, Error>) {
+        super::settle(self.header, bytes, result, &self.port);
+    }
+}
+
+fn run() {
+    let mut state = POOL.lock();
+    loop {
+        if let Some(job) = state.queue.pop_front() {
+            let header = job.header;
+            state.running.push(Job { port: job.port.clone(), header });
+            drop(state);
+            // SAFETY: the block is this thread's until it is delivered; cancel only reads its fixed parts.
+            let (bytes, result) = unsafe {
+                let object = (*header.as_ptr()).object.map(|object| &*object.as_ptr());
+                perform(&mut (*header.as_ptr()).work, object)
+            };
+            state = POOL.lock();
+            state.running.retain(|running| running.header != header);
+            drop(state);
+            job.finish(bytes, result);
+            state = POOL.lock();
+            continue;
+        }
+        state.idle += 1;
+        let (woken, timeout) = POOL.work.wait_timeout(state, IDLE).unwrap_or_else(|poisoned| poisoned.into_inner());
+        state = woken;
+        state.idle -= 1;
+        if timeout.timed_out() && state.queue.is_empty() {
+            state.threads -= 1;
+            return;
+        }
+    }
+}
+
+/// The one match of this backend.
+fn perform(work: &mut Work, object: Option<&crate::handle::Object>) -> (usize, Result<Value, Error>) {
+    let Some(object) = object else { return (0, Err(Error::new(Code::InvalidHandle))) };
+    if let Op::Open { path, options } = &work.op {
+        return match options.to_std().open(path) {
+            Ok(file) => match object.sys.provide(OwnedFd::from(file)) {
+                true => (0, Ok(Value::None)),
+                false => (0, Err(Error::new(Code::InvalidParameter).hint("the file is open already"))),
+            },
+            Err(error) => (0, Err(Error::from_io(&error))),
+        };
+    }
+    let raw = object.sys.raw();
+    if raw < 0 {
+        return (0, Err(Error::new(Code::InvalidHandle).hint("the file is not open yet")));
+    }
+    // SAFETY: the operation holds the object, and with it the descriptor, until it is delivered.
+    let fd = unsafe { BorrowedFd::borrow_raw(raw) };
+    match work.op {
+        Op::ReadAt { offset } => match transfer(fd, &work.buffers, 0, offset, libc::preadv) {
+            Ok(n) => (n, Ok(Value::None)),
+            Err(error) => (0, Err(error)),
+        },
+        Op::WriteAt { offset } => {
+            let total = work.buffers.total();
+            let mut done = 0;
+            loop {
+                match transfer(fd, &work.buffers, done, offset.saturating_add(done as u64), libc::pwritev) {
+                    Ok(n) => done += n,
+                    Err(error) => return (done, Err(error)),
+                }
+                if done >= total {
+                    return (done, Ok(Value::None));
+                }
+            }
+        }
+        Op::Sync { data_only } => {
+            let result = fd
+                .try_clone_to_owned()
+                .map(File::from)
+                .and_then(|file| if data_only { file.sync_data() } else { file.sync_all() });
+            (0, result.map(|()| Value::None).map_err(|e| Error::from_io(&e)))
+        }
+        Op::Open { .. }
+        | Op::Post
+        | Op::Accept
+        | Op::Connect { .. }
+        | Op::Recv
+        | Op::Send
+        | Op::RecvFrom
+        | Op::SendTo { .. }
+        | Op::Ready { .. }
+        | Op::Shutdown { .. }
+        | Op::Disconnect => unreachable!("not a file operation"),
+    }
+}
+
+type Transfer = unsafe extern "C" fn(libc::c_int, *const libc::iovec, libc::c_int, libc::off_t) -> isize;
+
+/// One positioned call on what lies behind the first `done` bytes.
+fn transfer(fd: BorrowedFd<'_>, buffers: &crate::buf::Buffers, done: usize, offset: u64, call: Transfer) -> Result<usize, Error> {
+    use std::os::fd::AsRawFd;
+    let Ok(offset) = libc::off_t::try_from(offset) else {
+        return Err(Error::new(Code::InvalidParameter).hint("the offset is past the largest the system knows"));
+    };
+    loop {
+        // SAFETY: the block owns the buffers until its operation is delivered, after this call.
+        let n = buffers
+            .with_rest(done, |bufs| unsafe { call(fd.as_raw_fd(), RawBuf::iovecs(bufs), bufs.len() as libc::c_int, offset) });
+        match usize::try_from(n) {
+            Ok(n) => return Ok(n),
+            Err(_) => {
+                let error = Error::last_os_error();
+                if error.raw_os_error() != Some(libc::EINTR) {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}

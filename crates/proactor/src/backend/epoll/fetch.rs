@@ -1,0 +1,177 @@
+//! How a thread waits in the port: its slot, the queue, the poll, and what events mean.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::super::Got;
+use super::super::gate::Parked;
+use super::super::worker::{self, Inside};
+use super::lane::{HUP, READY};
+use super::port::{CLOSING, EVENTS, KICK, NESTED, Port, RING};
+use super::{monitor, reaper, sys, types};
+use crate::deliver::Packets;
+use crate::error::{Code, Error};
+use crate::op::{Header, Lane};
+use crate::port::{Entry, Fetch};
+use crate::time::Wait;
+
+/// A busy queue is left for the poll once in so many turns, so that I/O does not starve behind posts.
+const POLL_EVERY: u32 = 32;
+
+/// The first packets go to the fetching thread, the rest to the queue.
+struct ToFetch<'a, 'f> {
+    port: &'a Port,
+    out: Option<&'a mut Fetch<'f>>,
+}
+
+impl Packets for ToFetch<'_, '_> {
+    fn packet(&mut self, entry: Entry) {
+        let left = match &mut self.out {
+            Some(out) => out.push(entry),
+            None => Some(entry),
+        };
+        if let Some(entry) = left {
+            self.port.queue.push(entry);
+        }
+    }
+
+    fn bury(&mut self, header: NonNull<Header>) {
+        super::lane::bury(vec![header]);
+    }
+}
+
+impl Port {
+    pub fn get(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+        types::check_fork()?;
+        if self.is_closed() {
+            return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
+        }
+        let mut inside = worker::enter(self);
+        let got = self.fetch(&mut inside, out, wait);
+        if got == Got::Abandoned {
+            inside.leave_free();
+        }
+        Ok(got)
+    }
+
+    fn fetch(&self, inside: &mut Inside, out: &mut Fetch<'_>, wait: Wait) -> Got {
+        let has_slot = inside.has_slot;
+        let admitted = if has_slot { !self.gate.is_over(self.gate.counts()) } else { self.gate.try_enter() };
+        if !admitted && let Some(got) = self.park(inside, has_slot, wait) {
+            return got;
+        }
+        let mut poll_first = inside.worker().turns().is_multiple_of(POLL_EVERY);
+        let mut polled = false;
+        loop {
+            if !std::mem::take(&mut poll_first) && self.pop_into(out) {
+                return self.leave_with(polled);
+            }
+            if self.is_closed() {
+                return Got::Abandoned;
+            }
+            let queued = self.gate.idle_begin(|| !self.queue.is_empty());
+            let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+            // Another thread idles: take one event and leave the others to it.
+            let room = if self.gate.counts().idle() > 1 { 1 } else { EVENTS };
+            let came = sys::epoll_wait(&self.epoll, &mut events[..room], if queued { Wait::Poll } else { wait });
+            let counts = self.gate.idle_end();
+            polled = true;
+            if self.gate.wants_refill(counts) {
+                self.freed(self.gate.refill(|| !self.queue.is_empty()));
+            }
+            if self.gate.is_full(counts) && counts.parked() + counts.idle() > 0 {
+                monitor::watch(self);
+            }
+            let over = self.gate.is_over(counts);
+            let nothing = came.is_empty();
+            self.handle(came, &mut ToFetch { port: self, out: (!over).then_some(&mut *out) });
+            if self.waitables.load(Ordering::SeqCst) > 0 {
+                reaper::arm(self);
+            }
+            if over {
+                // Others took the slots while this thread idled; what it fetched is queued for them.
+                if let Some(got) = self.park(inside, true, wait) {
+                    return got;
+                }
+                continue;
+            }
+            if !out.is_empty() {
+                return self.leave_with(polled);
+            }
+            if nothing && !queued && wait.is_over() {
+                return if self.pop_into(out) { self.leave_with(polled) } else { Got::TimedOut };
+            }
+        }
+    }
+
+    /// A thread that was in the poll may have used up the wake of several packets: it passes it on.
+    fn leave_with(&self, polled: bool) -> Got {
+        if polled && !self.queue.is_empty() {
+            self.pushed();
+        }
+        Got::Entries
+    }
+
+    /// Waits for a slot. `None`: the thread has one and may look for packets.
+    fn park(&self, inside: &Inside, has_slot: bool, wait: Wait) -> Option<Got> {
+        monitor::watch(self);
+        match self.gate.park(&inside.worker().permit, has_slot, wait) {
+            Parked::Admitted => None,
+            Parked::TimedOut => Some(Got::TimedOut),
+            Parked::Closed => Some(Got::Abandoned),
+        }
+    }
+
+    fn pop_into(&self, out: &mut Fetch<'_>) -> bool {
+        while out.room() > 0 {
+            match self.queue.pop() {
+                Some(entry) => drop(out.push(entry)),
+                None => break,
+            }
+        }
+        !out.is_empty()
+    }
+
+    pub(super) fn handle(&self, events: &[libc::epoll_event], packets: &mut impl Packets) {
+        for event in events {
+            let (tag, flags) = (event.u64, event.events.cast_signed());
+            match tag {
+                KICK => self.wake.kicked(),
+                CLOSING => {}
+                RING => {
+                    if let Some(files) = self.files.get() {
+                        files.reap(packets);
+                    }
+                }
+                tag if tag & NESTED == NESTED => reaper::nested(tag & !NESTED),
+                tag => self.socket_event(tag, flags, packets),
+            }
+        }
+        self.settled();
+    }
+
+    fn socket_event(&self, tag: u64, flags: libc::c_int, packets: &mut impl Packets) {
+        const GONE: libc::c_int = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
+        let Some(slot) = self.slot(tag as u32) else { return };
+        if slot.generation.load(crate::shim::Ordering::Relaxed) & (u32::MAX >> 2) != (tag >> 32) as u32 {
+            return;
+        }
+        let parent = slot.parent.load(crate::shim::Ordering::SeqCst);
+        if parent != 0 {
+            // A connection whose accept waits for first data.
+            slot.read.state.mark(READY);
+            if let Some(listener) = self.slot(parent - 1) {
+                listener.nudge(self, packets);
+            }
+            return;
+        }
+        let hup = if flags & GONE != 0 { HUP } else { 0 };
+        if flags & (libc::EPOLLIN | GONE) != 0 {
+            slot.event(Lane::Read, READY | hup, self, packets);
+        }
+        if flags & (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) != 0 {
+            slot.event(Lane::Write, READY, self, packets);
+        }
+    }
+}

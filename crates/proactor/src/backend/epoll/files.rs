@@ -1,0 +1,132 @@
+//! Which engine performs file operations, and why: io_uring where the kernel and its filters allow it, a bounded pool
+//! of blocking threads elsewhere.
+
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+
+use super::super::{Backend, BackendInfo, blocking, uring};
+use super::port::Port;
+use crate::deliver::Packets;
+use crate::error::{Code, Error};
+use crate::handle::{Object, Which};
+use crate::op::Header;
+
+struct Choice {
+    uring: bool,
+    reason: String,
+}
+
+static CHOICE: OnceLock<Choice> = OnceLock::new();
+
+/// Chooses for the process, if nothing has chosen yet.
+pub(crate) fn set_choice(backend: Backend) -> Result<(), Error> {
+    let wanted = decide(backend, "the program asked for it");
+    let uring = wanted.uring;
+    if backend == Backend::Uring && !uring {
+        return Err(
+            Error::new(Code::NotSupported).hint("the system does not offer io_uring; the log says why. Choose epoll, or auto")
+        );
+    }
+    if CHOICE.set(wanted).is_err() && chosen().uring != uring {
+        return Err(
+            Error::new(Code::InvalidParameter).hint("the backend is chosen already; choose it before the first operation")
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn choice() -> BackendInfo {
+    let chosen = chosen();
+    BackendInfo {
+        sockets: "epoll",
+        files: if chosen.uring { "io_uring" } else { "blocking pool" },
+        reason: chosen.reason.clone(),
+    }
+}
+
+fn chosen() -> &'static Choice {
+    CHOICE.get_or_init(|| {
+        let choice = match std::env::var("PROACTOR_BACKEND").as_deref() {
+            Ok("uring") => decide(Backend::Uring, "PROACTOR_BACKEND=uring"),
+            Ok("epoll") => decide(Backend::Epoll, "PROACTOR_BACKEND=epoll"),
+            Err(_) | Ok("" | "auto") => decide(Backend::Auto, ""),
+            Ok(other) => {
+                log::warn!("proactor: PROACTOR_BACKEND={other} is neither uring nor epoll; ignored");
+                decide(Backend::Auto, "")
+            }
+        };
+        log::info!(
+            "proactor: sockets by epoll, files by {}: {}",
+            if choice.uring { "io_uring" } else { "threads" },
+            choice.reason
+        );
+        choice
+    })
+}
+
+fn decide(backend: Backend, why: &str) -> Choice {
+    if backend == Backend::Epoll {
+        return Choice { uring: false, reason: why.to_owned() };
+    }
+    match uring::probe() {
+        Ok(()) if why.is_empty() => Choice { uring: true, reason: "the kernel offers io_uring".to_owned() },
+        Ok(()) => Choice { uring: true, reason: why.to_owned() },
+        Err(refusal) => {
+            if backend == Backend::Uring {
+                log::warn!("proactor: io_uring was asked for, but {refusal}");
+            }
+            Choice { uring: false, reason: refusal }
+        }
+    }
+}
+
+/// A port's engine for files.
+pub(super) enum Files {
+    Uring(Box<uring::Ring>),
+    Blocking,
+}
+
+impl Files {
+    fn new(port: &Port) -> Files {
+        if !chosen().uring {
+            return Files::Blocking;
+        }
+        match uring::Ring::new().and_then(|ring| port.watch_ring(&ring).map(|()| ring)) {
+            Ok(ring) => Files::Uring(Box::new(ring)),
+            Err(error) => {
+                log::warn!("proactor: no ring for this port, its files go to the blocking pool: {error}");
+                Files::Blocking
+            }
+        }
+    }
+
+    /// Takes completions off the ring.
+    pub fn reap(&self, packets: &mut impl Packets) {
+        if let Files::Uring(ring) = self {
+            ring.reap(packets);
+        }
+    }
+}
+
+/// Starts a file operation.
+pub(super) fn start(port: &Arc<Port>, _: &Object, header: NonNull<Header>) {
+    match port.files.get_or_init(|| Files::new(port)) {
+        Files::Uring(ring) => {
+            ring.start(header, &mut port.packets());
+            port.settled();
+        }
+        Files::Blocking => blocking::start(port.clone(), header),
+    }
+}
+
+/// Cancels file operations, of one object or of all; how many were meant.
+pub(super) fn cancel(port: &Port, object: Option<&Object>, which: Which) -> usize {
+    let means = |header: &Header| {
+        which.means(header) && object.is_none_or(|object| header.object.is_some_and(|own| std::ptr::eq(own.as_ptr(), object)))
+    };
+    match port.files.get() {
+        None => 0,
+        Some(Files::Uring(ring)) => ring.cancel(means),
+        Some(Files::Blocking) => blocking::cancel(port, means),
+    }
+}

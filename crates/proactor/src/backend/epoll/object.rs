@@ -1,0 +1,208 @@
+//! The backend's part of an object, and the four verbs on it: start, cancel, close, take the descriptor out.
+
+use std::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use super::{files, types};
+use crate::error::Error;
+use crate::handle::{Object, Which};
+use crate::op::{Header, Lane};
+
+const NO_FD: i32 = -1;
+
+/// A descriptor, and its place in its port.
+///
+/// `fd` is closed by whoever closes the slot; an object without a slot closes it itself. A file being opened has none
+/// yet.
+pub(crate) struct ObjectState {
+    fd: AtomicI32,
+    /// Index of the slot in the home's slab.
+    slot: OnceLock<u32>,
+    /// Whether events can come already: an unconnected stream socket would only report HUP.
+    connected: bool,
+    /// O_NONBLOCK was set here on a descriptor that came without it, and is taken back when it goes out.
+    made_nonblocking: AtomicBool,
+}
+
+impl ObjectState {
+    /// Takes a descriptor in. Calls that have no flag of their own against blocking (accept, connect) need O_NONBLOCK:
+    /// `must_not_block` sets it for as long as the library has the descriptor.
+    pub fn new(fd: OwnedFd, connected: bool, must_not_block: bool) -> ObjectState {
+        let made_nonblocking = must_not_block && set_nonblocking(&fd, true);
+        ObjectState {
+            fd: AtomicI32::new(fd.into_raw_fd()),
+            slot: OnceLock::new(),
+            connected,
+            made_nonblocking: AtomicBool::new(made_nonblocking),
+        }
+    }
+
+    /// A file that an open operation will provide with its descriptor.
+    pub fn unopened() -> ObjectState {
+        ObjectState {
+            fd: AtomicI32::new(NO_FD),
+            slot: OnceLock::new(),
+            connected: true,
+            made_nonblocking: AtomicBool::new(false),
+        }
+    }
+
+    /// The number, −1 before a file is open.
+    pub fn raw(&self) -> i32 {
+        self.fd.load(Ordering::Acquire)
+    }
+
+    pub fn borrow(&self) -> BorrowedFd<'_> {
+        assert!(self.raw() != NO_FD, "the file is not open yet: wait for its open operation");
+        // SAFETY: open as long as a user's handle exists, and this borrow is one's.
+        unsafe { BorrowedFd::borrow_raw(self.raw()) }
+    }
+
+    /// Gives an opening file its descriptor. False, and the descriptor closed, if it has one.
+    pub fn provide(&self, fd: OwnedFd) -> bool {
+        let provided = self.fd.compare_exchange(NO_FD, fd.as_raw_fd(), Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if provided {
+            let _ = fd.into_raw_fd();
+        }
+        provided
+    }
+}
+
+impl Drop for ObjectState {
+    fn drop(&mut self) {
+        if self.slot.get().is_none() && *self.fd.get_mut() != NO_FD {
+            // SAFETY: no slot closes it, and this was its last owner.
+            drop(unsafe { OwnedFd::from_raw_fd(*self.fd.get_mut()) });
+        }
+    }
+}
+
+impl fmt::Debug for ObjectState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fd {}", self.raw())
+    }
+}
+
+/// Sets or clears O_NONBLOCK; whether that changed anything.
+fn set_nonblocking(fd: &OwnedFd, on: bool) -> bool {
+    // SAFETY: plain calls on an open descriptor.
+    unsafe {
+        let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
+        let wanted = if on { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+        flags >= 0 && flags != wanted && libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) == 0
+    }
+}
+
+impl super::Port {
+    /// Gives an object its place in this port. Called once, before the object's home is set.
+    pub fn attach(&self, object: &Object) -> Result<(), Error> {
+        types::check_fork()?;
+        if self.is_closed() {
+            return Err(Error::new(crate::Code::InvalidHandle).hint("the completion port is closed"));
+        }
+        if object.kind == crate::handle::Kind::File {
+            return Ok(());
+        }
+        let slot = self.lodge(object.sys.raw(), object.kind)?;
+        let connected = object.sys.connected || !object.kind.is_stream();
+        slot.connected.store(connected.into(), crate::shim::Ordering::SeqCst);
+        if connected && let Err(error) = self.watch(slot) {
+            // Nobody has seen the slot yet: it closes empty, without its descriptor.
+            slot.fd.store(u32::MAX, crate::shim::Ordering::Relaxed);
+            slot.close(self, &mut self.packets());
+            return Err(error);
+        }
+        let _ = object.sys.slot.set(slot.index);
+        Ok(())
+    }
+}
+
+/// Takes over a begun block.
+///
+/// # Safety
+/// The block was begun with an operation count of its object, its home is set, its buffers are lowered.
+pub(crate) unsafe fn start(header: NonNull<Header>) {
+    // SAFETY: the caller hands over the block; its operation count keeps the object through this function at least as
+    // long as the user's handle that started it.
+    let (object, lane) = unsafe {
+        let block = header.as_ptr();
+        match (*block).object {
+            Some(object) => (&*object.as_ptr(), (*block).work.op.lane()),
+            None => unreachable!("an operation without an object was started"),
+        }
+    };
+    let Some(home) = object.home() else { unreachable!("an operation was started on an object without a home") };
+    let port = &home.port;
+    match lane {
+        Lane::File => files::start(port, object, header),
+        side => match object.sys.slot.get().and_then(|index| port.slot(*index)) {
+            Some(slot) => slot.start(side, header, port, &mut port.packets()),
+            None => unreachable!("a socket at home has its slot"),
+        },
+    }
+}
+
+/// Cancels operations of an object; how many were meant.
+pub(crate) fn cancel(object: &Object, which: Which) -> usize {
+    let Some(home) = object.home() else { return 0 };
+    if types::is_forked() {
+        return 0;
+    }
+    let port = &home.port;
+    match object.sys.slot.get().and_then(|index| port.slot(*index)) {
+        Some(slot) => [Lane::Read, Lane::Write].map(|side| slot.cancel(side, which, port, &mut port.packets())).iter().sum(),
+        None => files::cancel(port, Some(object), which),
+    }
+}
+
+/// The last user's handle went.
+pub(crate) fn close(object: &Object) {
+    if types::is_forked() {
+        // The parent's port is shared with this child: leave it alone, close only this process's descriptor.
+        let fd = object.sys.fd.swap(NO_FD, Ordering::AcqRel);
+        if fd != NO_FD {
+            // SAFETY: this process's number, taken out of the object here.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+        return;
+    }
+    let Some(home) = object.home() else { return };
+    let port = &home.port;
+    match object.sys.slot.get().and_then(|index| port.slot(*index)) {
+        Some(slot) => slot.close(port, &mut port.packets()),
+        None => {
+            files::cancel(port, Some(object), Which::All);
+        }
+    }
+}
+
+/// Gives the descriptor up. The caller saw that nothing is in flight and that it holds the only handle.
+pub(crate) fn take_descriptor(object: &Object) -> Option<OwnedFd> {
+    let fd = object.sys.fd.swap(NO_FD, Ordering::AcqRel);
+    if fd == NO_FD {
+        return None;
+    }
+    if let Some((home, index)) = object.home().zip(object.sys.slot.get())
+        && let Some(slot) = home.port.slot(*index)
+    {
+        home.port.unwatch(fd);
+        slot.fd.store(u32::MAX, crate::shim::Ordering::Relaxed);
+    }
+    // SAFETY: taken out of the object and its slot, so owned by nobody else.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    if object.sys.made_nonblocking.load(Ordering::Relaxed) {
+        set_nonblocking(&fd, false);
+    }
+    Some(fd)
+}
+
+/// Closes a slot's descriptor, if it still has it.
+pub(super) fn close_fd(fd: libc::c_int) {
+    if fd != NO_FD {
+        // SAFETY: the slot was the descriptor's owner and has just given it up.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+}

@@ -1,0 +1,344 @@
+//! The one match of this backend: how each socket operation is tried, and what its outcome means.
+
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::lane::{self, CLOSED, Owned, READY, Slot};
+use super::port::Port;
+use super::sys;
+use super::types::BlockState;
+use crate::buf::Buffers;
+use crate::deliver::Packets;
+use crate::error::{Code, Error};
+use crate::handle::Kind;
+use crate::net::{TcpStream, UnixStream};
+use crate::op::{Accepted, Address, Datagram, Interest, Op, Value, Work};
+
+/// What trying an operation came to.
+pub(super) enum Step {
+    Done(usize, Result<Value, Error>),
+    /// Wait for the next edge.
+    Blocked,
+    /// An accept has its connection and waits for first data.
+    AwaitsData,
+}
+
+/// A connection's call failed. What ends the connection is remembered: the kernel tells it only once.
+fn broken(slot: &Slot, bytes: usize, errno: i32) -> Step {
+    if matches!(errno, libc::ECONNRESET | libc::ETIMEDOUT) {
+        slot.lost.store(errno.cast_unsigned(), crate::shim::Ordering::SeqCst);
+    }
+    failed(bytes, errno)
+}
+
+fn failed(bytes: usize, errno: i32) -> Step {
+    Step::Done(bytes, Err(Error::from_raw_os_error(errno)))
+}
+
+/// Whether trying makes sense only after an edge.
+pub(super) fn needs_readiness(op: &Op, sys: &BlockState) -> bool {
+    match op {
+        Op::Connect { .. } => sys.connecting,
+        op => !lane::is_immediate(op),
+    }
+}
+
+/// Tries the operation at the head of a lane.
+pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut BlockState, port: &Port) -> Step {
+    let fd = slot.fd();
+    match &work.op {
+        Op::Accept => accept(slot, work, sys, port),
+        Op::Connect { to } => {
+            if !sys.connecting {
+                match connect(fd, to) {
+                    Ok(()) => {}
+                    Err(libc::EINPROGRESS | libc::EINTR) => {
+                        sys.connecting = true;
+                        return match port.watch(slot) {
+                            Ok(()) => Step::Blocked,
+                            Err(error) => Step::Done(0, Err(error)),
+                        };
+                    }
+                    Err(errno) => return failed(0, errno),
+                }
+                // Connected at once: watched from here on.
+                if let Err(error) = port.watch(slot) {
+                    return Step::Done(0, Err(error));
+                }
+            } else if work.bytes == 0 {
+                if sys::poll(fd, libc::POLLOUT) == 0 {
+                    return Step::Blocked;
+                }
+                // Asked again, connect tells the handshake's outcome. SO_ERROR would too, but leave the kernel waiting for
+                // this very call, and a later connect would be answered with success.
+                match connect(fd, to) {
+                    Ok(()) | Err(libc::EISCONN) => {}
+                    Err(libc::EINPROGRESS | libc::EALREADY | libc::EINTR) => return Step::Blocked,
+                    Err(errno) => return failed(0, errno),
+                }
+            }
+            slot.connected.store(1, crate::shim::Ordering::SeqCst);
+            // Handshake done; a later edge continues with the data.
+            sys.connecting = true;
+            match send_rest(slot, work) {
+                Step::Blocked => Step::Blocked,
+                done => {
+                    sys.connecting = false;
+                    done
+                }
+            }
+        }
+        Op::Recv => recv(slot, owned, work),
+        Op::Send => explain_pipe(slot, owned, send_rest(slot, work)),
+        Op::RecvFrom => {
+            if work.buffers.total() == 0 {
+                return match ready(fd, Interest::Read) {
+                    // Nothing was taken, so nobody sent it.
+                    Step::Done(..) => Step::Done(0, Ok(Value::Datagram(Datagram { from: Address::Unnamed, truncated: false }))),
+                    step => step,
+                };
+            }
+            loop {
+                match work.buffers.with_rest(0, |bufs| sys::recv_from(fd, bufs)) {
+                    Ok((n, from, truncated)) => {
+                        let datagram = Datagram { from: Address::from_sock(&from), truncated };
+                        return Step::Done(n, Ok(Value::Datagram(datagram)));
+                    }
+                    Err(libc::EAGAIN) => return Step::Blocked,
+                    Err(libc::EINTR) => {}
+                    Err(errno) => return failed(0, errno),
+                }
+            }
+        }
+        Op::SendTo { to } => {
+            let to = to.to_sock();
+            if work.buffers.count() > Buffers::BATCH {
+                let hint = "a datagram takes at most 64 buffers; use fewer";
+                return Step::Done(0, Err(Error::new(Code::InvalidParameter).hint(hint)));
+            }
+            loop {
+                match work.buffers.with_rest(0, |bufs| sys::send(fd, bufs, to.as_ref())) {
+                    Ok(n) => return Step::Done(n, Ok(Value::None)),
+                    Err(libc::EAGAIN) => return Step::Blocked,
+                    Err(libc::EINTR) => {}
+                    Err(errno) => return failed(0, errno),
+                }
+            }
+        }
+        Op::Ready { interest } => ready(fd, *interest),
+        Op::Shutdown { how } => shutdown(fd, *how, owned),
+        Op::Disconnect => shutdown(fd, Shutdown::Write, owned),
+        Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Post => {
+            unreachable!("not a socket operation")
+        }
+    }
+}
+
+fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
+    let total = work.buffers.total();
+    if total == 0 {
+        return ready(slot.fd(), Interest::Read);
+    }
+    loop {
+        match work.buffers.with_rest(0, |bufs| sys::recv(slot.fd(), bufs)) {
+            Ok(0) => {
+                return match slot.lost() {
+                    Some(errno) => failed(0, errno),
+                    None => Step::Done(0, Ok(Value::None)),
+                };
+            }
+            Ok(n) => {
+                // A short read has emptied the socket: the next data makes an edge, unless the peer's end came already,
+                // whose edge is spent.
+                if n < total && slot.is(Kind::TcpStream) && !owned.hup && work.buffers.count() <= Buffers::BATCH {
+                    owned.ready = false;
+                }
+                return Step::Done(n, Ok(Value::None));
+            }
+            Err(libc::EAGAIN) => return Step::Blocked,
+            Err(libc::EINTR) => {}
+            Err(errno) => return broken(slot, 0, errno),
+        }
+    }
+}
+
+/// Sends what is left, until all is sent: a send completes whole.
+fn send_rest(slot: &Slot, work: &mut Work) -> Step {
+    let total = work.buffers.total();
+    if total == 0 && work.buffers.count() == 0 {
+        return Step::Done(0, Ok(Value::None));
+    }
+    loop {
+        match work.buffers.with_rest(work.bytes, |bufs| sys::send(slot.fd(), bufs, None)) {
+            Ok(n) => {
+                work.bytes += n;
+                if work.bytes >= total {
+                    return Step::Done(work.bytes, Ok(Value::None));
+                }
+            }
+            Err(libc::EAGAIN) => return Step::Blocked,
+            Err(libc::EINTR) => {}
+            Err(errno) => return broken(slot, work.bytes, errno),
+        }
+    }
+}
+
+/// EPIPE says three things: this side shut down, the connection is gone, or there was none yet.
+fn explain_pipe(slot: &Slot, owned: &Owned, step: Step) -> Step {
+    match step {
+        Step::Done(bytes, Err(error)) if error.raw_os_error() == Some(libc::EPIPE) => {
+            let connected = slot.connected.load(crate::shim::Ordering::SeqCst) != 0;
+            let code = match (owned.shut, slot.is(Kind::TcpStream)) {
+                (true, _) => Code::Shutdown,
+                (false, true) if connected => Code::ConnectionReset,
+                (false, true) => Code::NotConnected,
+                (false, false) => Code::BrokenPipe,
+            };
+            Step::Done(bytes, Err(error.with_code(code)))
+        }
+        step => step,
+    }
+}
+
+fn ready(fd: libc::c_int, interest: Interest) -> Step {
+    let events = match interest {
+        Interest::Read => libc::POLLIN | libc::POLLRDHUP,
+        Interest::Write => libc::POLLOUT,
+    };
+    match sys::poll(fd, events) {
+        0 => Step::Blocked,
+        _ => Step::Done(0, Ok(Value::None)),
+    }
+}
+
+fn shutdown(fd: libc::c_int, how: Shutdown, owned: &mut Owned) -> Step {
+    match socket2::SockRef::from(&sys::borrow(&fd)).shutdown(how) {
+        Ok(()) => {
+            owned.shut |= how != Shutdown::Read;
+            Step::Done(0, Ok(Value::None))
+        }
+        Err(error) => Step::Done(0, Err(Error::from_io(&error))),
+    }
+}
+
+fn connect(fd: libc::c_int, to: &Address) -> Result<(), i32> {
+    let Some(to) = to.to_sock() else {
+        return Err(libc::EINVAL);
+    };
+    // SAFETY: the address is readable for its length.
+    match unsafe { libc::connect(fd, to.as_ptr().cast(), to.len()) } {
+        0 => Ok(()),
+        _ => Err(sys::errno()),
+    }
+}
+
+fn accept(slot: &Slot, work: &mut Work, sys: &mut BlockState, port: &Port) -> Step {
+    loop {
+        match sys::accept(slot.fd()) {
+            Ok((fd, peer)) if work.buffers.count() > 0 => {
+                return match Child::watch(fd, Address::from_sock(&peer), slot, port) {
+                    Ok(child) => {
+                        sys.child = Some(child);
+                        Step::AwaitsData
+                    }
+                    Err(error) => Step::Done(0, Err(error)),
+                };
+            }
+            Ok((fd, peer)) => return Step::Done(0, Ok(accepted(slot, fd, Address::from_sock(&peer)))),
+            Err(libc::EAGAIN) => return Step::Blocked,
+            // The connection failed before it was taken: the next one, please (accept(2), "Error handling").
+            Err(
+                libc::EINTR
+                | libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH,
+            ) => {}
+            Err(errno) => return failed(0, errno),
+        }
+    }
+}
+
+fn accepted(listener: &Slot, fd: OwnedFd, peer: Address) -> Value {
+    let local = socket2::SockRef::from(&fd).local_addr().map_or(Address::Unnamed, |addr| Address::from_sock(&addr));
+    if listener.is(Kind::TcpListener) {
+        Value::Tcp(Accepted { stream: TcpStream::connected(fd), local, peer })
+    } else {
+        Value::Unix(Accepted { stream: UnixStream::connected(fd), local, peer })
+    }
+}
+
+/// A connection whose accept waits for its first data: watched by the listener's port through a slot of its own, whose
+/// events go to the listener's read lane.
+pub(crate) struct Child {
+    fd: OwnedFd,
+    peer: Address,
+    slot: u32,
+}
+
+impl Child {
+    fn watch(fd: OwnedFd, peer: Address, listener: &Slot, port: &Port) -> Result<Child, Error> {
+        let slot = port.lodge(fd.as_raw_fd(), Kind::TcpStream)?;
+        slot.parent.store(listener.index + 1, crate::shim::Ordering::SeqCst);
+        let child = Child { fd, peer, slot: slot.index };
+        match port.watch(slot) {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                child.dislodge(port);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the connection out of the port's watch.
+    fn dislodge(self, port: &Port) -> (OwnedFd, Address) {
+        port.unwatch(self.fd.as_raw_fd());
+        if let Some(slot) = port.slot(self.slot) {
+            slot.parent.store(0, crate::shim::Ordering::SeqCst);
+            slot.read.state.reset(lane::BUSY | CLOSED);
+            slot.write.state.reset(lane::BUSY | CLOSED);
+            port.free_slot(slot);
+        }
+        (self.fd, self.peer)
+    }
+
+    /// Closes the connection: its accept was cancelled.
+    pub fn abandon(self, port: &Port) {
+        drop(self.dislodge(port));
+    }
+}
+
+/// Looks after the accepts of a listener whose connections had an event.
+pub(super) fn first_data(listener: &Slot, owned: &mut Owned, port: &Port, packets: &mut impl Packets) {
+    let mut at = 0;
+    while let Some(&header) = owned.waiting.get(at) {
+        // SAFETY: a pending operation of this owner's.
+        let (work, sys) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys) };
+        let came = sys.child.as_ref().and_then(|child| {
+            let slot = port.slot(child.slot)?;
+            // READY is set by an event, or by `open`; taken here, before the call it justifies.
+            (slot.read.state.load() & READY != 0).then(|| {
+                slot.read.state.reset(0);
+                work.buffers.with_rest(0, |bufs| sys::recv(child.fd.as_raw_fd(), bufs))
+            })
+        });
+        match came {
+            None | Some(Err(libc::EAGAIN | libc::EINTR)) => at += 1,
+            Some(result) => {
+                owned.waiting.remove(at);
+                let (fd, peer) = match sys.child.take() {
+                    Some(child) => child.dislodge(port),
+                    None => unreachable!("a waiting accept has its connection"),
+                };
+                match result {
+                    Ok(n) => lane::settle(header, n, Ok(accepted(listener, fd, peer)), packets),
+                    Err(errno) => lane::settle(header, 0, Err(Error::from_raw_os_error(errno)), packets),
+                }
+            }
+        }
+    }
+}

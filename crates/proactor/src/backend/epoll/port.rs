@@ -1,0 +1,352 @@
+//! The shared port: one epoll instance, a packet queue, the gate. How threads wait in it is in `fetch.rs`.
+//!
+//! Who wakes whom for a packet is in `backend/wake.rs`.
+//!
+//! | atomic | partner |
+//! |---|---|
+//! | `closed` store (SeqCst), then the queue is emptied | a pusher looks at `closed` after its push and empties too |
+//! | `waitables` +1, then `idle` is looked at | a thread leaving the poll: idle −1, then `waitables` is looked at: one of them arms the library's thread |
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use super::super::Contract;
+use super::super::gate::{Freed, Gate};
+use super::super::queue::Queue;
+use super::super::wake::{Call, Wake};
+use super::super::worker::Worker;
+use super::files::Files;
+use super::lane::Slot;
+use super::slab::Slab;
+use super::{monitor, object, reaper, sys, types};
+use crate::deliver::Packets;
+use crate::error::{Code, Error};
+use crate::handle::{Kind, Which};
+use crate::op::{Header, Lane};
+use crate::port::Entry;
+use crate::time::Wait;
+
+/// Tags of the descriptors that are not sockets; a slot's tag is generation << 32 | index, with the top bit clear.
+const SPECIAL: u64 = 1 << 63;
+pub(super) const KICK: u64 = SPECIAL;
+pub(super) const CLOSING: u64 = SPECIAL | 1;
+pub(super) const RING: u64 = SPECIAL | 2;
+pub(super) const NESTED: u64 = SPECIAL | 1 << 62;
+
+/// Most events of one poll.
+pub(super) const EVENTS: usize = 16;
+
+pub(crate) struct Port {
+    pub(super) epoll: OwnedFd,
+    kick: OwnedFd,
+    closing: OwnedFd,
+    pub(super) queue: Queue,
+    pub(super) gate: Gate,
+    pub(super) wake: Wake,
+    closed: AtomicBool,
+    slab: Slab,
+    contract: Contract,
+    pub(super) files: OnceLock<Files>,
+    /// Operations whose result somebody may wait for with nobody in `get`.
+    pub(super) waitables: AtomicUsize,
+    /// The library's thread watches this port now.
+    pub(super) armed: AtomicBool,
+    pub(super) nested: OnceLock<u64>,
+    members: Mutex<Vec<Arc<Worker>>>,
+    /// A foreign reactor watches the descriptor: every packet must show on it.
+    foreign: AtomicBool,
+    /// The block monitor has this port on its list.
+    pub(super) watched: AtomicBool,
+    /// Served by the library's own thread and nobody else.
+    is_process: bool,
+    pub(super) this: Weak<Port>,
+}
+
+/// Where completions go that no fetching thread takes: the port's queue.
+pub(super) struct ToQueue<'a>(&'a Port);
+
+impl Packets for ToQueue<'_> {
+    fn packet(&mut self, entry: Entry) {
+        self.0.push(entry);
+    }
+
+    fn bury(&mut self, header: NonNull<Header>) {
+        super::lane::bury(vec![header]);
+    }
+}
+
+impl Port {
+    pub fn new(concurrency: u32, contract: Contract) -> Result<Arc<Port>, Error> {
+        Port::make(concurrency, contract, false)
+    }
+
+    pub(super) fn make(concurrency: u32, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
+        types::check_fork()?;
+        types::watch_forks();
+        let (epoll, kick, closing) = (sys::epoll()?, sys::eventfd()?, sys::eventfd()?);
+        sys::epoll_ctl(&epoll, libc::EPOLL_CTL_ADD, kick.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, KICK)?;
+        sys::epoll_ctl(&epoll, libc::EPOLL_CTL_ADD, closing.as_raw_fd(), libc::EPOLLIN, CLOSING)?;
+        Ok(Arc::new_cyclic(|this| Port {
+            epoll,
+            kick,
+            closing,
+            queue: Queue::new(),
+            gate: Gate::new(concurrency),
+            wake: Wake::new(),
+            closed: AtomicBool::new(false),
+            slab: Slab::new(),
+            contract,
+            files: OnceLock::new(),
+            waitables: AtomicUsize::new(0),
+            armed: AtomicBool::new(false),
+            nested: OnceLock::new(),
+            members: Mutex::default(),
+            foreign: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            is_process,
+            this: this.clone(),
+        }))
+    }
+
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// The instance's descriptor, for a foreign reactor: from now on it is readable while packets are queued, too.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.foreign.store(true, Ordering::SeqCst);
+        if !self.queue.is_empty() {
+            self.signal_foreign();
+        }
+        std::os::fd::AsFd::as_fd(&self.epoll)
+    }
+
+    pub(super) fn packets(&self) -> ToQueue<'_> {
+        ToQueue(self)
+    }
+
+    // ---- slots ----
+
+    /// A slot for a descriptor, not yet watched.
+    pub(super) fn lodge(&self, fd: libc::c_int, kind: Kind) -> Result<&Slot, Error> {
+        let slot = self.slab.take().ok_or(Error::new(Code::InsufficientResources))?;
+        slot.open(fd, kind);
+        Ok(slot)
+    }
+
+    /// Registers a slot's descriptor, once, for everything, edge-triggered.
+    pub(super) fn watch(&self, slot: &Slot) -> Result<(), Error> {
+        const ALL: libc::c_int = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        let generation = slot.generation.load(crate::shim::Ordering::Relaxed) & (u32::MAX >> 2);
+        let tag = u64::from(generation) << 32 | u64::from(slot.index);
+        match sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, slot.fd(), ALL, tag) {
+            // A second connect on the same socket.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_MOD, slot.fd(), ALL, tag)
+            }
+            result => result,
+        }
+    }
+
+    pub(super) fn unwatch(&self, fd: libc::c_int) {
+        // It may not be registered; then there is nothing to undo.
+        let _ = sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
+    }
+
+    pub(super) fn slot(&self, index: u32) -> Option<&Slot> {
+        self.slab.get(index)
+    }
+
+    /// Both lanes of a slot are closed: closes the descriptor and frees the slot.
+    pub(super) fn vacate(&self, slot: &Slot) {
+        let fd = slot.fd.swap(u32::MAX, crate::shim::Ordering::Relaxed).cast_signed();
+        if fd >= 0 {
+            // A duplicate elsewhere would keep the registration alive and go on reporting.
+            self.unwatch(fd);
+            object::close_fd(fd);
+        }
+        self.slab.give_back(slot.index);
+    }
+
+    pub(super) fn free_slot(&self, slot: &Slot) {
+        self.slab.give_back(slot.index);
+    }
+
+    pub(super) fn watch_ring(&self, fd: &impl AsRawFd) -> Result<(), Error> {
+        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, RING)
+    }
+
+    // ---- packets ----
+
+    /// Queues a packet and wakes a waiter for it.
+    pub(super) fn push(&self, entry: Entry) {
+        self.queue.push(entry);
+        self.pushed();
+    }
+
+    /// After packets were queued, with no lane owned: a closed port drops them. Runs user code (the blocks' drops), which
+    /// may cancel on the very lane they came from.
+    pub(super) fn settled(&self) {
+        if self.is_closed() {
+            self.drain();
+        }
+    }
+
+    pub fn post(&self, entry: Entry) -> Result<(), Entry> {
+        if self.is_closed() || types::is_forked() {
+            return Err(entry);
+        }
+        self.push(entry);
+        self.settled();
+        Ok(())
+    }
+
+    /// Gives fetched packets back unhandled, to be fetched first.
+    pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
+        self.queue.give_back(entries);
+        self.pushed();
+        self.settled();
+    }
+
+    pub(super) fn pushed(&self) {
+        match self.wake.pushed(&self.gate) {
+            Call::Nobody => {}
+            Call::Signal => sys::signal(&self.kick),
+            Call::Monitor => monitor::watch(self),
+        }
+        if self.foreign.load(Ordering::Relaxed) {
+            self.signal_foreign();
+        }
+    }
+
+    /// Makes the descriptor readable, unless a signal is on its way.
+    #[cold]
+    fn signal_foreign(&self) {
+        if self.wake.kick() {
+            sys::signal(&self.kick);
+        }
+    }
+
+    pub(super) fn freed(&self, freed: Freed) {
+        if freed == Freed::KickPoller && self.wake.kick() {
+            sys::signal(&self.kick);
+        }
+    }
+
+    /// Drops everything queued: the port is closed.
+    fn drain(&self) {
+        while let Some(entry) = self.queue.pop() {
+            entry.discard(&self.contract);
+        }
+    }
+
+    // ---- the gate's other callers ----
+
+    /// A worker blocks, ends or is detached: its slot is free.
+    pub fn slot_freed(&self) {
+        self.freed(self.gate.release(|| !self.queue.is_empty()));
+    }
+
+    pub fn slot_taken(&self) {
+        self.gate.unblock();
+    }
+
+    pub fn enlist(&self, worker: &Arc<Worker>) {
+        self.members().push(worker.clone());
+    }
+
+    pub fn dismiss(&self, worker: &Arc<Worker>) {
+        self.members().retain(|member| !Arc::ptr_eq(member, worker));
+    }
+
+    pub(super) fn members(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Worker>>> {
+        self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Whether a blocked worker would keep others from their work.
+    pub(super) fn needs_monitor(&self) -> bool {
+        let counts = self.gate.counts();
+        let waits = if counts.idle() == 0 { counts.parked() > 0 } else { !self.queue.is_empty() };
+        self.gate.is_full(counts) && waits && !self.is_closed()
+    }
+
+    // ---- operations somebody may wait for ----
+
+    /// An overlapped operation starts: it must progress though nobody calls `get`.
+    pub fn attend(&self) {
+        if !self.is_process {
+            self.waitables.fetch_add(1, Ordering::SeqCst);
+            reaper::arm(self);
+        }
+    }
+
+    pub fn attended(&self) {
+        if !self.is_process {
+            self.waitables.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn is_unattended(&self) -> bool {
+        self.waitables.load(Ordering::SeqCst) > 0 && self.gate.counts().idle() == 0
+    }
+
+    /// Takes what has happened, without waiting; packets only queue. Called by the library's thread.
+    pub(super) fn reap(&self, wait: Wait) {
+        if self.is_closed() {
+            // Level-triggered and never read: with nobody left inside to be told, it would only wake this thread.
+            self.unwatch(self.closing.as_raw_fd());
+        }
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+        let mut wait = wait;
+        loop {
+            let came = sys::epoll_wait(&self.epoll, &mut events, wait);
+            let full = came.len() == EVENTS;
+            let kicked = came.iter().any(|event| event.u64 == KICK);
+            self.handle(came, &mut self.packets());
+            if kicked && !self.queue.is_empty() {
+                self.pushed();
+            }
+            if !full {
+                return;
+            }
+            wait = Wait::Poll;
+        }
+    }
+
+    // ---- close ----
+
+    /// Closes the port: waiters are told, packets dropped, and operations that could only have become packets here are
+    /// cancelled. Sockets and their overlapped operations go on.
+    pub fn close(&self) {
+        if types::is_forked() || self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        sys::signal(&self.closing);
+        self.gate.close();
+        self.drain();
+        for slot in self.slab.each() {
+            for side in [Lane::Read, Lane::Write] {
+                slot.cancel(side, Which::Packets, self, &mut self.packets());
+            }
+        }
+        super::files::cancel(self, None, Which::Packets);
+        self.drain();
+        // What the ring still has is the library's to reap from now on.
+        if self.files.get().is_some() {
+            self.attend();
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.drain();
+        reaper::forget(self);
+    }
+}

@@ -1,0 +1,117 @@
+//! File operations by blocking calls on the system's thread pool: opening, flushing, and everything on a file that was
+//! not opened for overlapped I/O.
+//!
+//! Contract: `submit` takes a pending block under its lane's lock and returns at once. Cancelling ends an operation that
+//! has not begun; one in its system call runs to its real result.
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::os::windows::fs::{FileExt, OpenOptionsExt};
+use std::os::windows::io::{FromRawHandle, OwnedHandle};
+use std::ptr::{NonNull, null};
+
+use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
+use windows_sys::Win32::System::Threading::{CallbackMayRunLong, PTP_CALLBACK_INSTANCE, TrySubmitThreadpoolCallback};
+
+use super::object::{conclude, object_of};
+use super::types::{RawBuf, Stage};
+use super::{codes, finish};
+use crate::error::{Code, Error};
+use crate::fs::OpenOptions;
+use crate::handle::Object;
+use crate::op::{Header, Op, Value, Work};
+
+/// Leaves an operation to a thread of the pool.
+pub(super) fn submit(header: NonNull<Header>) -> Result<(), Error> {
+    // SAFETY: the block is pending until `run` concludes it.
+    match unsafe { TrySubmitThreadpoolCallback(Some(run), header.as_ptr().cast(), null()) } {
+        0 => Err(Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a file for overlapped I/O.
+pub(super) fn open(path: &std::path::Path, options: &OpenOptions) -> Result<OwnedHandle, Error> {
+    let mut options = options.to_std();
+    options.custom_flags(FILE_FLAG_OVERLAPPED);
+    options.open(path).map(OwnedHandle::from).map_err(|error| Error::from_io(&error))
+}
+
+unsafe extern "system" fn run(instance: PTP_CALLBACK_INSTANCE, context: *mut c_void) {
+    let Some(header) = NonNull::new(context.cast::<Header>()) else { return };
+    // SAFETY: `submit` left this pending block to this call alone; it holds its object, `core` outlives both. Its parts
+    // that others read are written under the lock.
+    unsafe {
+        CallbackMayRunLong(instance);
+        let object = object_of(header);
+        let core = object.sys.core.clone();
+        let block = header.as_ptr();
+        let list = core.lock((*block).sys.lane);
+        if let Some(code) = (*block).sys.ended {
+            return conclude(list, header, 0, Err(codes::of_end(code)));
+        }
+        (*block).sys.stage = Stage::Running;
+        drop(list);
+        let (bytes, result) = perform(&(*block).work, object);
+        conclude(core.lock((*block).sys.lane), header, bytes, result.map(|()| Value::None));
+    }
+}
+
+fn perform(work: &Work, object: &Object) -> (usize, Result<(), Error>) {
+    if let Op::Open { path, options } = &work.op {
+        return (0, open(path, options).and_then(|file| adopt(file, object)));
+    }
+    if !object.sys.core.is_open() {
+        return (0, Err(Error::new(Code::InvalidHandle).hint("the file is not open yet")));
+    }
+    // SAFETY: the operation holds the object, and with it the handle, until it is over; it is not closed here.
+    let file = ManuallyDrop::new(unsafe { File::from_raw_handle(object.sys.core.handle()) });
+    match &work.op {
+        Op::Sync { data_only } => {
+            let result = if *data_only { file.sync_data() } else { file.sync_all() };
+            (0, result.map_err(|error| Error::from_io(&error)))
+        }
+        Op::ReadAt { offset } => transfer(work, *offset, |buf, at| {
+            // SAFETY: the operation's buffers are writable until it is over; only what the call wrote is counted.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(buf.ptr(), buf.len()) };
+            file.seek_read(bytes, at)
+        }),
+        Op::WriteAt { offset } => transfer(work, *offset, |buf, at| {
+            // SAFETY: the operation's buffers are readable until it is over.
+            let bytes = unsafe { std::slice::from_raw_parts(buf.ptr(), buf.len()) };
+            file.seek_write(bytes, at)
+        }),
+        op => unreachable!("{op:?} has an overlapped form"),
+    }
+}
+
+/// Buffer after buffer, until all is moved or the file ends.
+fn transfer(work: &Work, offset: u64, call: impl Fn(RawBuf, u64) -> std::io::Result<usize>) -> (usize, Result<(), Error>) {
+    let (total, mut done) = (work.buffers.total(), 0);
+    while done < total {
+        let next = work.buffers.with_rest(done, |rest| rest.iter().copied().find(|buf| buf.len() > 0));
+        let Some(next) = next else { break };
+        match call(next, offset.saturating_add(done as u64)) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) => {
+                let error = Error::from_io(&error);
+                return (done, if finish::is_end_of_file(&error) { Ok(()) } else { Err(error) });
+            }
+        }
+    }
+    (done, Ok(()))
+}
+
+/// Gives an object the file opened for it, on the port that is its home.
+fn adopt(file: OwnedHandle, object: &Object) -> Result<(), Error> {
+    let already = || Error::new(Code::InvalidParameter).hint("the file is open already");
+    if object.sys.core.is_open() {
+        return Err(already());
+    }
+    if let Some(home) = object.home() {
+        home.port.associate(std::os::windows::io::AsRawHandle::as_raw_handle(&file))?;
+    }
+    if object.sys.provide(file) { Ok(()) } else { Err(already()) }
+}

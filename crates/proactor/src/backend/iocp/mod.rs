@@ -1,0 +1,73 @@
+//! Windows: completion ports of the kernel's own.
+//!
+//! Contract: `backend/mod.rs`. The address of a block is the address of its OVERLAPPED, and that is what the kernel
+//! hands back. A packet goes through the port of its object's home; an overlapped operation sets `hEvent | 1`, which
+//! keeps its packet from any port, and is finished by a thread that waits for the event (`events.rs`).
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `types.rs` | buffers, the block's part, descriptors |
+//! | `codes.rs` | the tables from system numbers to codes |
+//! | `sys.rs` | the system calls |
+//! | `lanes.rs` | an object's descriptor and its lists of pending operations |
+//! | `object.rs` | start, cancel, close; how an operation ends |
+//! | `start.rs` | the one match over operations: how each is given to the kernel |
+//! | `finish.rs` | what a completed operation brought |
+//! | `port.rs`, `inside.rs` | the port, and the threads inside its `get` |
+//! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
+//! | `held.rs` | who starts what had to wait for the operations before it |
+//! | `blocking.rs` | calls that have no overlapped form |
+//! | `doors.rs` | handles and the standard library's types, in and out |
+//!
+//! No lock is held while user code runs; the lock of a lane is held over the kernel's call that starts an operation,
+//! which never blocks.
+
+mod blocking;
+mod codes;
+mod doors;
+mod events;
+mod finish;
+mod futex;
+mod held;
+mod inside;
+mod issuer;
+mod lanes;
+mod object;
+mod port;
+mod start;
+mod sys;
+mod types;
+
+pub(crate) use codes::code_of;
+pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
+pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
+pub(crate) use issuer::process_port;
+pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
+pub(crate) use port::Port;
+pub(crate) use types::{BlockState, Descriptor, RawBuf};
+
+use super::{Backend, BackendInfo};
+use crate::error::{Code, Error};
+
+/// Windows has no fork.
+pub(crate) fn check_fork() -> Result<(), Error> {
+    Ok(())
+}
+
+/// Runs `f`, which may block. The kernel sees a thread of a port block, wherever it does, and releases another.
+pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
+pub(crate) fn choice() -> BackendInfo {
+    BackendInfo { sockets: "IOCP", files: "IOCP", reason: "Windows has completion ports of its own".to_owned() }
+}
+
+pub(crate) fn set_choice(backend: Backend) -> Result<(), Error> {
+    match backend {
+        Backend::Auto => Ok(()),
+        Backend::Uring | Backend::Epoll => {
+            Err(Error::new(Code::NotSupported).hint("io_uring and epoll are Linux's; on Windows choose Backend::Auto"))
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The completion port: the kernel's own, and what it lacks: keys beside operations, packets given back in order, and a
+//! close that wakes its waiters and waits for what the kernel still holds.
+//!
+//! | packet | kernel's key | OVERLAPPED |
+//! |---|---|---|
+//! | an operation's, or a post with a block | OPERATION | the block |
+//! | a bare post | the user's, any | null |
+//! | a bare post of 4 GiB or more | LARGE | a boxed key and count |
+//! | "look at `front`" | FRONT | not null, not used |
+
+use std::collections::VecDeque;
+use std::os::windows::io::BorrowedHandle;
+use std::ptr::NonNull;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
+
+use super::super::{Contract, Got};
+use super::inside::{self, Members};
+use super::lanes::Core;
+use super::object;
+use super::sys::{Dequeued, Iocp};
+use crate::deliver::{self, Packets};
+use crate::error::{Code, Error};
+use crate::handle::Which;
+use crate::op::{Header, Op, free_block};
+use crate::port::{Entry, Fetch};
+use crate::shim::{Arc, Mutex, MutexGuard, Ordering, lock};
+use crate::time::Wait;
+
+const OPERATION: usize = 0;
+const LARGE: usize = 1;
+const FRONT: usize = 2;
+
+/// Most packets of one system call.
+const MOST: usize = 64;
+/// How long a close waits for the kernel before it leaves that to a thread of the library.
+const CLOSE_WAIT: Duration = Duration::from_millis(100);
+
+pub(crate) struct Port {
+    iocp: Iocp,
+    contract: Contract,
+    closed: AtomicBool,
+    /// Packets given back unhandled, to be fetched before all others.
+    front: Mutex<VecDeque<Entry>>,
+    /// Its length, to be looked at without the lock.
+    front_len: AtomicUsize,
+    members: Members,
+    /// The objects whose home this is; those that are gone are swept out before the list grows.
+    objects: Mutex<Vec<Weak<Core>>>,
+    is_process: bool,
+    this: Weak<Port>,
+}
+
+/// A bare post whose count does not fit the kernel's packet.
+struct Large {
+    key: usize,
+    bytes: usize,
+}
+
+/// Packets go to the fetching thread; there is room, because no more were asked of the kernel. Those of a closed port are
+/// dropped.
+struct ToFetch<'a, 'f>(&'a Port, &'a mut Fetch<'f>);
+
+impl Packets for ToFetch<'_, '_> {
+    fn packet(&mut self, entry: Entry) {
+        if self.0.is_closed() {
+            return entry.discard(&self.0.contract);
+        }
+        if let Some(entry) = self.1.push(entry) {
+            self.0.give_back(std::iter::once(entry));
+        }
+    }
+
+    fn bury(&mut self, header: NonNull<Header>) {
+        // SAFETY: `deliver` handed the block over as dead: both its owners have left it. No lock is held.
+        deliver::unharmed(|| unsafe { free_block(header) });
+    }
+}
+
+impl Port {
+    pub fn new(concurrency: u32, contract: Contract) -> Result<Arc<Port>, Error> {
+        Port::make(concurrency, contract, false)
+    }
+
+    pub(super) fn make(concurrency: u32, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
+        let iocp = Iocp::new(concurrency)?;
+        Ok(Arc::new_cyclic(|this| Port {
+            iocp,
+            contract,
+            closed: AtomicBool::new(false),
+            front: Mutex::default(),
+            front_len: AtomicUsize::new(0),
+            members: Members::default(),
+            objects: Mutex::default(),
+            is_process,
+            this: this.clone(),
+        }))
+    }
+
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    pub fn borrow(&self) -> BorrowedHandle<'_> {
+        self.iocp.borrow()
+    }
+
+    pub(super) fn iocp(&self) -> &Iocp {
+        &self.iocp
+    }
+
+    pub(super) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Overlapped operations need nobody in `get`: their events see to that.
+    pub fn attend(&self) {}
+
+    pub fn attended(&self) {}
+
+    // ---- objects ----
+
+    /// Has a handle's packets come here. On the process's own port there are none, and nothing would take the handle off
+    /// it again on a system without `sys::dissociate`.
+    pub(super) fn associate(&self, handle: HANDLE) -> Result<(), Error> {
+        if self.is_process { Ok(()) } else { self.iocp.associate(handle) }
+    }
+
+    /// Remembers an object for this port's close.
+    pub(super) fn enroll(&self, core: &Arc<Core>) {
+        if self.is_process {
+            return;
+        }
+        let mut objects = self.objects();
+        if objects.len() == objects.capacity() {
+            objects.retain(|object| object.strong_count() > 0);
+        }
+        objects.push(Arc::downgrade(core));
+    }
+
+    fn objects(&self) -> MutexGuard<'_, Vec<Weak<Core>>> {
+        lock(&self.objects)
+    }
+
+    fn cores(&self) -> Vec<Arc<Core>> {
+        self.objects().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    // ---- packets ----
+
+    pub fn post(&self, entry: Entry) -> Result<(), Entry> {
+        if self.is_closed() {
+            return Err(entry);
+        }
+        let posted = match entry.block {
+            Some(header) => self.iocp.post(OPERATION, 0, header.as_ptr().cast()),
+            None => match u32::try_from(entry.bytes) {
+                Ok(bytes) => self.iocp.post(entry.key, bytes, std::ptr::null()),
+                Err(_) => {
+                    let large = Box::into_raw(Box::new(Large { key: entry.key, bytes: entry.bytes }));
+                    self.iocp.post(LARGE, 0, large.cast()).inspect_err(|_| {
+                        // SAFETY: made just above, and refused.
+                        drop(unsafe { Box::from_raw(large) });
+                    })
+                }
+            },
+        };
+        if posted.is_err() {
+            return Err(entry);
+        }
+        if self.is_closed() {
+            // The close may have looked before the packet was there.
+            self.drain(Wait::Poll);
+        }
+        Ok(())
+    }
+
+    /// Queues the packet of an operation that is over without the kernel. It must not be lost: if the kernel is out of
+    /// memory for it, the next `get` finds it here.
+    pub(super) fn put(&self, header: NonNull<Header>) {
+        if self.iocp.post(OPERATION, 0, header.as_ptr().cast()).is_err() {
+            self.push_front(std::iter::once(Entry::of_block(header)));
+        }
+    }
+
+    fn front(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        lock(&self.front)
+    }
+
+    fn push_front(&self, entries: impl DoubleEndedIterator<Item = Entry>) -> usize {
+        let mut front = self.front();
+        let before = front.len();
+        for entry in entries.rev() {
+            front.push_front(entry);
+        }
+        self.front_len.store(front.len(), Ordering::SeqCst);
+        front.len() - before
+    }
+
+    /// Gives fetched packets back unhandled, to be fetched first.
+    pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
+        for _ in 0..self.push_front(entries) {
+            // Somebody may be waiting. A failure is made good by the next `get`, which looks there first.
+            let _ = self.iocp.post(FRONT, 0, std::ptr::from_ref(self).cast());
+        }
+        if self.is_closed() {
+            self.drain(Wait::Poll);
+        }
+    }
+
+    fn pop_front(&self, out: &mut Fetch<'_>) {
+        while out.room() > 0 && self.front_len.load(Ordering::SeqCst) > 0 {
+            let mut front = self.front();
+            let entry = front.pop_front();
+            self.front_len.store(front.len(), Ordering::SeqCst);
+            drop(front);
+            if let Some(entry) = entry {
+                ToFetch(self, out).packet(entry);
+            }
+        }
+    }
+
+    // ---- get ----
+
+    pub fn get(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+        if self.is_closed() {
+            return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
+        }
+        let _inside = inside::enter(self)?;
+        loop {
+            if self.is_closed() {
+                return Ok(Got::Abandoned);
+            }
+            self.pop_front(out);
+            if !out.is_empty() {
+                if out.room() > 0 {
+                    self.fetch(out, Wait::Poll)?;
+                }
+                return Ok(Got::Entries);
+            }
+            let timed_out = self.fetch(out, wait)?;
+            if !out.is_empty() {
+                return Ok(Got::Entries);
+            }
+            if timed_out && wait.is_over() {
+                return Ok(Got::TimedOut);
+            }
+        }
+    }
+
+    /// Takes from the kernel what fits. Whether the wait timed out.
+    fn fetch(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<bool, Error> {
+        let mut entries = [OVERLAPPED_ENTRY::default(); MOST];
+        let room = out.room().min(MOST);
+        match self.iocp.dequeue(&mut entries[..room], wait) {
+            Dequeued::Entries(count) => {
+                for entry in &entries[..count] {
+                    self.take(entry, out);
+                }
+                Ok(false)
+            }
+            Dequeued::TimedOut => Ok(true),
+            Dequeued::Alerted => Ok(false),
+            Dequeued::Failed(error) => Err(error),
+        }
+    }
+
+    /// Turns a packet of the kernel's into an entry.
+    fn take(&self, entry: &OVERLAPPED_ENTRY, out: &mut Fetch<'_>) {
+        let Some(overlapped) = NonNull::new(entry.lpOverlapped) else {
+            let bytes = entry.dwNumberOfBytesTransferred as usize;
+            return ToFetch(self, out).packet(Entry { block: None, key: entry.lpCompletionKey, bytes });
+        };
+        match entry.lpCompletionKey {
+            FRONT => self.pop_front(out),
+            LARGE => {
+                // SAFETY: packets of this key are `post`'s boxes, each fetched once.
+                let large = unsafe { Box::from_raw(overlapped.as_ptr().cast::<Large>()) };
+                ToFetch(self, out).packet(Entry { block: None, key: large.key, bytes: large.bytes });
+            }
+            // Handles are associated with key OPERATION alone.
+            _ => {
+                let header = overlapped.cast::<Header>();
+                // SAFETY: a block that was posted, or whose operation this is the one completion of.
+                unsafe {
+                    if matches!((*header.as_ptr()).work.op, Op::Post) {
+                        return ToFetch(self, out).packet(Entry::of_block(header));
+                    }
+                    object::retire(header, &mut ToFetch(self, out));
+                }
+            }
+        }
+    }
+
+    // ---- close ----
+
+    /// Closes the port: waiters are told, packets dropped, and operations that could only have become packets here are
+    /// cancelled and waited for. Sockets and their overlapped operations go on.
+    pub fn close(&self) {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.members.wake();
+        self.reap();
+    }
+
+    /// Ends the packet operations of a closed port, and waits for the kernel to let go of them. Also called by who started
+    /// one while the port was closed.
+    pub(super) fn reap(&self) {
+        for core in self.cores() {
+            core.cancel(Which::Packets, Code::Cancelled);
+        }
+        self.drain(Wait::Poll);
+        let end = Instant::now() + CLOSE_WAIT;
+        while self.awaits_kernel() {
+            if Instant::now() >= end {
+                return self.drain_later();
+            }
+            self.drain(Wait::Until(Instant::now() + Duration::from_millis(1)));
+        }
+        self.drain(Wait::Poll);
+    }
+
+    /// Whether an operation is pending whose packet will come here.
+    fn awaits_kernel(&self) -> bool {
+        self.cores().iter().any(|core| core.has_packets())
+    }
+
+    /// Some calls cannot be cancelled at once: a thread stays for them. Their objects keep the port until then.
+    fn drain_later(&self) {
+        let Some(port) = self.this.upgrade() else { return };
+        let thread = std::thread::Builder::new().name("proactor-close".into()).spawn(move || {
+            while port.awaits_kernel() {
+                port.drain(Wait::Until(Instant::now() + CLOSE_WAIT));
+            }
+        });
+        if let Err(error) = thread {
+            log::error!("proactor: what a closed port still waits for is leaked: {error}");
+        }
+    }
+
+    /// Drops what is queued: the port is closed. Waits for the first packet, if at all.
+    fn drain(&self, mut wait: Wait) {
+        let mut slots = [const { None }; MOST];
+        let mut out = Fetch::new(&mut slots);
+        self.pop_front(&mut out);
+        while let Ok(false) = self.fetch(&mut out, wait) {
+            wait = Wait::Poll;
+        }
+        debug_assert!(out.is_empty(), "packets of a closed port are dropped");
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.drain(Wait::Poll);
+    }
+}

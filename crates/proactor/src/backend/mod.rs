@@ -1,0 +1,97 @@
+//! The backends: how each system keeps the promises. The only place that names systems.
+//!
+//! Contract, the same names for every backend:
+//!
+//! | item | what it does |
+//! |---|---|
+//! | `RawBuf` | the system's address-and-length pair |
+//! | `BlockState` | the backend's part at the head of every block (`Default`) |
+//! | `ObjectState` | the backend's part of an object: the descriptor and its lanes |
+//! | `Descriptor` | the system's owned descriptor type of sockets |
+//! | `Port::new`, `attach`, `post`, `get`, `close`, `is_closed`, `contract`, `attend`, `attended` | one completion port |
+//! | `start(block)` | takes over a begun block; exactly one `deliver::complete` follows, never user code inside |
+//! | `cancel(object, which)` | asks; how many operations were meant. Those complete with Cancelled or their real result |
+//! | `close(object)` | the last user's handle is gone: completes everything pending, closes the descriptor |
+//! | `take_descriptor(object)` | gives the descriptor up, with nothing left registered on it |
+//! | `process_port()` | the port of objects with no port of their own, served by one library thread |
+//! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
+//! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
+//! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
+//! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
+//!
+//! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/mod.rs` and
+//! `blocking/mod.rs` (files), `iocp/start.rs`.
+
+#[cfg(target_os = "linux")]
+pub(crate) mod blocking;
+#[cfg(target_os = "linux")]
+mod epoll;
+#[cfg(target_os = "linux")]
+mod gate;
+#[cfg(target_os = "linux")]
+mod queue;
+#[cfg(target_os = "linux")]
+mod uring;
+#[cfg(target_os = "linux")]
+mod wake;
+#[cfg(target_os = "linux")]
+mod worker;
+
+#[cfg(target_os = "linux")]
+pub(crate) use epoll::*;
+
+/// What the models run.
+#[cfg(all(test, loom, target_os = "linux"))]
+pub(crate) use {gate::*, wake::*, worker::Worker};
+
+#[cfg(windows)]
+mod iocp;
+#[cfg(windows)]
+pub(crate) use iocp::*;
+
+use std::any::TypeId;
+
+/// What a typed port tells the untyped machinery: which blocks it carries, and how to drop a key in raw form.
+#[derive(Clone, Copy)]
+pub(crate) struct Contract {
+    pub block_type: Option<TypeId>,
+    pub drop_key: unsafe fn(usize),
+}
+
+impl Contract {
+    /// The process's own port: no packets, no keys.
+    pub const NO_PACKETS: Contract = Contract { block_type: None, drop_key: |_| {} };
+}
+
+/// How a fetch from a port ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Got {
+    /// At least one entry.
+    Entries,
+    TimedOut,
+    /// The port was closed during the wait.
+    Abandoned,
+}
+
+/// Which backend to run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The best the system allows, found by a probe; `PROACTOR_BACKEND=uring|epoll` overrides it.
+    #[default]
+    Auto,
+    /// Sockets through epoll, files through io_uring.
+    Uring,
+    /// Epoll alone; files through a pool of blocking threads.
+    Epoll,
+}
+
+/// Which backend runs, and why.
+#[derive(Clone, Debug)]
+pub struct BackendInfo {
+    /// What serves sockets.
+    pub sockets: &'static str,
+    /// What serves files.
+    pub files: &'static str,
+    /// Why these.
+    pub reason: String,
+}

@@ -1,0 +1,334 @@
+//! One io_uring per port, for files: shared by all threads, without task-run flags, its descriptor in the port's epoll
+//! set.
+//!
+//! Contract: `start` submits under one lock (the stated exception to "no lock per operation"); `reap` is called when the
+//! ring's descriptor has an event and delivers what completed. User data is an index into `in_flight`, whose entry stays
+//! until the operation's own terminal completion. At most [`ENTRIES`]` * 2` operations are in the ring, so the
+//! completion queue cannot overflow; the others wait in `later`.
+//!
+//! The ring is dropped with its port, and every operation in it holds its object, whose home holds the port: nothing is
+//! in flight then.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard};
+
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::{RawBuf, deliver_settled};
+use crate::deliver::Packets;
+use crate::error::{Code, Error};
+use crate::op::{Header, Op, Value};
+
+const ENTRIES: u32 = 256;
+/// User data of a cancel request, whose own completion says nothing.
+const CANCEL: u64 = u64::MAX;
+
+/// Whether this kernel, under its filters, offers what is needed; if not, why.
+pub(super) fn probe() -> Result<(), String> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < (6, 1) {
+        return Err(format!("io_uring is used from Linux 6.1 on, this is {}", release.trim()));
+    }
+    let ring = IoUring::new(8).map_err(|error| format!("the system refuses io_uring: {error}"))?;
+    let mut probe = io_uring::Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(|error| format!("io_uring cannot be probed: {error}"))?;
+    let needed = [
+        opcode::Read::CODE,
+        opcode::Write::CODE,
+        opcode::Readv::CODE,
+        opcode::Writev::CODE,
+        opcode::Fsync::CODE,
+        opcode::OpenAt::CODE,
+        opcode::AsyncCancel::CODE,
+    ];
+    match needed.iter().all(|code| probe.is_supported(*code)) {
+        true => Ok(()),
+        false => Err("this kernel's io_uring lacks a needed operation".to_owned()),
+    }
+}
+
+/// An operation that is over, and how.
+type Over = (NonNull<Header>, Result<Value, Error>);
+
+pub(super) struct Ring {
+    ring: IoUring,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    in_flight: Vec<Option<NonNull<Header>>>,
+    free: Vec<usize>,
+    later: VecDeque<NonNull<Header>>,
+}
+
+// SAFETY: both queues of the ring are used only under the lock of `state`; blocks in it belong to the ring.
+unsafe impl Send for Ring {}
+// SAFETY: as above.
+unsafe impl Sync for Ring {}
+
+impl AsRawFd for Ring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+}
+
+impl Ring {
+    pub fn new() -> Result<Ring, Error> {
+        let ring = IoUring::builder().dontfork().build(ENTRIES).map_err(|e| Error::from_io(&e))?;
+        Ok(Ring { ring, state: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes over a begun block.
+    pub fn start(&self, header: NonNull<Header>, packets: &mut impl Packets) {
+        let mut state = self.lock();
+        let begun = self.begin(&mut state, header);
+        if begun.is_ok() {
+            self.submit();
+        }
+        drop(state);
+        if let Err(error) = begun {
+            deliver_settled(header, 0, Err(error), packets);
+        }
+    }
+
+    /// Puts an operation into the ring, or into the line for it. `Err`: it cannot even be asked.
+    fn begin(&self, state: &mut State, header: NonNull<Header>) -> Result<(), Error> {
+        if state.in_flight.len() - state.free.len() >= ENTRIES as usize * 2 {
+            state.later.push_back(header);
+            return Ok(());
+        }
+        let entry = entry(header)?;
+        let index = match state.free.pop() {
+            Some(index) => index,
+            None => {
+                state.in_flight.push(None);
+                state.in_flight.len() - 1
+            }
+        };
+        state.in_flight[index] = Some(header);
+        self.push(entry.user_data(index as u64));
+        Ok(())
+    }
+
+    /// Under the lock.
+    fn push(&self, entry: squeue::Entry) {
+        loop {
+            // SAFETY: the lock makes this the only user of the submission queue; what the entry points to lives in the
+            // block until its terminal completion.
+            if unsafe { self.ring.submission_shared().push(&entry) }.is_ok() {
+                return;
+            }
+            // Full of entries a failed submit left: pass them on first.
+            self.submit();
+        }
+    }
+
+    /// Under the lock. Once published an entry counts as submitted, so a refusal is tried again, not reported.
+    fn submit(&self) {
+        while let Err(error) = self.ring.submit() {
+            if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM)) {
+                log::error!("proactor: io_uring refuses submissions: {error}");
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Asks the ring to cancel the operations `means` names; how many it named.
+    pub fn cancel(&self, means: impl Fn(&Header) -> bool) -> usize {
+        let state = self.lock();
+        let mut count = 0;
+        for (index, header) in state.in_flight.iter().enumerate() {
+            let Some(header) = header else { continue };
+            // SAFETY: in flight, so alive, and only fixed parts are read; `cancelled` is guarded by the lock.
+            unsafe {
+                if !means(header.as_ref()) {
+                    continue;
+                }
+                (*header.as_ptr()).sys.cancelled = true;
+            }
+            count += 1;
+            self.push(opcode::AsyncCancel::new(index as u64).build().user_data(CANCEL));
+        }
+        for header in &state.later {
+            // SAFETY: as above. It is ended when its turn comes.
+            unsafe {
+                if means(header.as_ref()) {
+                    (*header.as_ptr()).sys.cancelled = true;
+                    count += 1;
+                }
+            }
+        }
+        if count > 0 {
+            self.submit();
+        }
+        drop(state);
+        count
+    }
+
+    /// Delivers what completed.
+    pub fn reap(&self, packets: &mut impl Packets) {
+        let mut over = [const { None::<Over> }; 32];
+        loop {
+            let mut n = 0;
+            let mut state = self.lock();
+            while n < over.len() {
+                // SAFETY: the lock makes this the only user of the completion queue.
+                let Some(cqe) = (unsafe { self.ring.completion_shared().next() }) else { break };
+                if cqe.user_data() == CANCEL {
+                    continue;
+                }
+                let index = cqe.user_data() as usize;
+                let Some(header) = state.in_flight.get_mut(index).and_then(Option::take) else {
+                    unreachable!("a completion without an operation")
+                };
+                state.free.push(index);
+                match outcome(header, cqe.result()) {
+                    Some(result) => {
+                        over[n] = Some((header, result));
+                        n += 1;
+                    }
+                    // More to write, or the submitting thread's exit cancelled it: once more.
+                    None => {
+                        if let Err(error) = self.begin(&mut state, header) {
+                            over[n] = Some((header, Err(error)));
+                            n += 1;
+                        }
+                    }
+                }
+            }
+            while n < over.len() && state.in_flight.len() - state.free.len() < ENTRIES as usize * 2 {
+                let Some(header) = state.later.pop_front() else { break };
+                // SAFETY: the line's own block; `cancelled` is guarded by the lock.
+                let begun = match unsafe { (*header.as_ptr()).sys.cancelled } {
+                    true => Err(Error::new(Code::Cancelled)),
+                    false => self.begin(&mut state, header),
+                };
+                if let Err(error) = begun {
+                    over[n] = Some((header, Err(error)));
+                    n += 1;
+                }
+            }
+            // SAFETY: as in `push`.
+            if !unsafe { self.ring.submission_shared().is_empty() } {
+                self.submit();
+            }
+            drop(state);
+            if n == 0 {
+                return;
+            }
+            for (header, result) in over[..n].iter_mut().filter_map(Option::take) {
+                // SAFETY: out of the ring's lists and over, so this thread's.
+                let bytes = unsafe { (*header.as_ptr()).work.bytes };
+                deliver_settled(header, bytes, result, packets);
+            }
+        }
+    }
+}
+
+/// The one match of this backend: the submission entry of an operation.
+fn entry(header: NonNull<Header>) -> Result<squeue::Entry, Error> {
+    // SAFETY: a begun block that the caller is about to hand to the ring; an overlapped handle looks only at `delivery`.
+    let (work, sys, object) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys, (*header.as_ptr()).object) };
+    let Some(object) = object else { return Err(Error::new(Code::InvalidHandle)) };
+    // SAFETY: the operation's count keeps the object.
+    let raw = unsafe { object.as_ref() }.sys.raw();
+    if let Op::Open { path, options } = &work.op {
+        let path = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| Error::new(Code::InvalidParameter).hint("the path has a zero byte inside"))?;
+        // The kernel reads the path at submission, which may be later than this call: it stays in the block.
+        let path = sys.path.insert(path);
+        let open =
+            opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).flags(options.flags()?).mode(options.unix_mode());
+        return Ok(open.build());
+    }
+    if raw < 0 {
+        return Err(Error::new(Code::InvalidHandle).hint("the file is not open yet"));
+    }
+    let fd = types::Fd(raw);
+    let bufs = work.buffers.as_slice();
+    let single = |buf: &RawBuf| (buf.ptr(), u32::try_from(buf.len()).unwrap_or(i32::MAX as u32));
+    let entry = match (&work.op, bufs) {
+        (Op::ReadAt { offset }, [buf]) => {
+            let (ptr, len) = single(buf);
+            opcode::Read::new(fd, ptr, len).offset(*offset).build()
+        }
+        (Op::ReadAt { offset }, bufs) => opcode::Readv::new(fd, RawBuf::iovecs(bufs), bufs.len() as u32).offset(*offset).build(),
+        (Op::WriteAt { offset }, [buf]) => {
+            let (ptr, len) = single(buf);
+            opcode::Write::new(fd, ptr, len).offset(offset.saturating_add(work.bytes as u64)).build()
+        }
+        (Op::WriteAt { offset }, bufs) => opcode::Writev::new(fd, RawBuf::iovecs(bufs), bufs.len() as u32)
+            .offset(offset.saturating_add(work.bytes as u64))
+            .build(),
+        (Op::Sync { data_only }, _) => {
+            let flags = if *data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
+            opcode::Fsync::new(fd).flags(flags).build()
+        }
+        (
+            Op::Open { .. }
+            | Op::Post
+            | Op::Accept
+            | Op::Connect { .. }
+            | Op::Recv
+            | Op::Send
+            | Op::RecvFrom
+            | Op::SendTo { .. }
+            | Op::Ready { .. }
+            | Op::Shutdown { .. }
+            | Op::Disconnect,
+            _,
+        ) => unreachable!("not a file operation"),
+    };
+    Ok(entry)
+}
+
+/// What a completion means; `None` if the operation goes on.
+fn outcome(header: NonNull<Header>, result: i32) -> Option<Result<Value, Error>> {
+    // SAFETY: taken out of the ring's list after its completion, under the lock; as in `entry`.
+    let (work, sys, object) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys, (*header.as_ptr()).object) };
+    let Ok(n) = usize::try_from(result) else {
+        return match -result {
+            // The submitting thread ended, or a signal came: the user asked for neither.
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN if !sys.cancelled => None,
+            errno => Some(Err(Error::from_raw_os_error(errno))),
+        };
+    };
+    match work.op {
+        Op::Open { .. } => {
+            // SAFETY: the completion hands the new descriptor over.
+            let fd = unsafe { OwnedFd::from_raw_fd(result) };
+            // SAFETY: the operation's count keeps the object.
+            let provided = object.is_some_and(|object| unsafe { object.as_ref() }.sys.provide(fd));
+            Some(match provided {
+                true => Ok(Value::None),
+                false => Err(Error::new(Code::InvalidParameter).hint("the file is open already")),
+            })
+        }
+        Op::WriteAt { .. } => {
+            work.bytes += n;
+            work.buffers.advance(n);
+            match work.buffers.total() == 0 {
+                true => Some(Ok(Value::None)),
+                // A write that moves nothing and reports no error would go round for ever.
+                false if n == 0 => Some(Err(Error::new(Code::InsufficientResources))),
+                false => None,
+            }
+        }
+        _ => {
+            work.bytes += n;
+            Some(Ok(Value::None))
+        }
+    }
+}

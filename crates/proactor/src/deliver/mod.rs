@@ -1,0 +1,85 @@
+//! Deliveries: where an operation's one completion goes.
+//!
+//! Contract: the backend calls [`complete`] exactly once for each started operation, after it settled the header and
+//! with nothing of it in the kernel's hands. The match below is the only place that knows the deliveries; a new one is
+//! a variant of [`Delivery`], an arm here, and a module with its front.
+
+pub(crate) mod overlapped;
+pub(crate) mod packet;
+
+use std::ptr::NonNull;
+
+use crate::backend;
+use crate::buf::Buffers;
+use crate::error::{Code, Error};
+use crate::handle::Handle;
+use crate::op::{Delivery, Header, Op};
+use crate::port::Entry;
+
+pub use overlapped::Overlapped;
+
+/// Where a backend puts completed packets: a port's queue, or the thread that is fetching right now.
+pub(crate) trait Packets {
+    fn packet(&mut self, entry: Entry);
+    /// Frees a block whose handle was dropped before its completion. Runs user code (the cargo's drop), so a backend
+    /// that holds something does it later.
+    fn bury(&mut self, header: NonNull<Header>);
+}
+
+/// Delivers a settled operation.
+///
+/// # Safety
+/// The caller owns the block; the operation is over and nothing outside holds its addresses. The block is the
+/// delivery's afterwards.
+pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packets) {
+    // SAFETY: owned by the caller until the routes below hand it on; an overlapped handle may look at `delivery`
+    // meanwhile, so only that is shared and only `work` is written.
+    unsafe {
+        let block = header.as_ptr();
+        let budget = std::mem::take(&mut (*block).work.budget);
+        if let (Some(object), true) = ((*block).object, budget > 0) {
+            object.as_ref().sent(budget);
+        }
+        match &(*block).delivery {
+            Delivery::Packet => packets.packet(Entry::of_block(header)),
+            Delivery::Overlapped(_) => {
+                if overlapped::complete(header) {
+                    packets.bury(header);
+                }
+            }
+            Delivery::None => unreachable!("an operation without a delivery was started"),
+        }
+    }
+}
+
+/// Runs a user's drop on a thread that has other people's completions in hand: a panic in it is reported and goes no
+/// further.
+pub(crate) fn unharmed(drop: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(drop)).is_err() {
+        log::error!("proactor: dropping the contents of a finished operation panicked");
+    }
+}
+
+/// What every delivery checks before it starts an operation. Returns the send budget taken; an operation count of the
+/// object is taken with it.
+pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Result<usize, Error> {
+    backend::check_fork()?;
+    let wants_buffers = !matches!(
+        op,
+        Op::Accept
+            | Op::Connect { .. }
+            | Op::Ready { .. }
+            | Op::Shutdown { .. }
+            | Op::Disconnect
+            | Op::Sync { .. }
+            | Op::Open { .. }
+            | Op::Post
+    );
+    if wants_buffers && buffers.count() == 0 {
+        return Err(Error::new(Code::InvalidParameter).hint("the list of buffers is empty; give at least one").of(op.kind()));
+    }
+    if buffers.count() > Buffers::MOST {
+        return Err(Error::new(Code::InvalidParameter).hint("more than 1024 buffers in one operation; use fewer").of(op.kind()));
+    }
+    handle.admit(op, buffers.total())
+}

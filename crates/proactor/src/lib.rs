@@ -1,0 +1,81 @@
+//! I/O completion ports for Rust: real IOCP on Windows, the same promises on Linux over epoll and io_uring.
+//!
+//! **An operation says what is asked of the kernel; a delivery says where its one completion goes.** Every operation
+//! works with every delivery:
+//!
+//! ```
+//! use proactor::{Block, CompletionPort, Concurrency, Outcome, net::{TcpListener, TcpStream}, within, within_mut};
+//!
+//! struct PerIo { buf: Vec<u8> }
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+//! let accept = listener.accept().start()?;                                  // overlapped: a handle
+//! let client = TcpStream::unconnected_v4()?;
+//! client.connect(listener.local_addr()?).start()?.wait().result?;
+//! let server = accept.wait().result?.stream;
+//!
+//! let port: CompletionPort<PerIo, usize> = CompletionPort::new(Concurrency::Cores)?;
+//! port.associate(&server, 7)?;
+//! server.recv(within_mut(|io: &mut PerIo| &mut io.buf[..]))
+//!     .packet(Block::new(PerIo { buf: vec![0; 4096] }))?;                   // a packet on the port
+//! client.send(b"hello").start()?.wait().result?;
+//!
+//! let Outcome::Packet(packet) = port.get(None)? else { panic!() };
+//! assert_eq!((packet.key, packet.done.bytes), (7, 5));
+//! assert_eq!(&packet.block.unwrap().buf[..5], b"hello");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Which system calls stand behind an operation, and what each promise costs, is in ARCHITECTURE.md.
+
+mod backend;
+mod buf;
+mod deliver;
+mod error;
+pub mod fs;
+mod handle;
+pub mod net;
+mod op;
+mod port;
+mod shim;
+pub mod sync;
+mod time;
+
+#[cfg(all(test, loom))]
+mod models;
+
+/// The README's code is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+pub use backend::{Backend, BackendInfo};
+pub use buf::{
+    BufferPool, Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, Gather,
+    GatherMut, IoBuf, IoBufMut, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut, WithinMut, within,
+    within_list, within_list_mut, within_mut,
+};
+pub use deliver::Overlapped;
+pub use error::{Code, Error, Refused};
+pub use handle::{AsObject, Limits};
+pub use op::{Accepted, Address, Block, Brings, Completion, Datagram, Done, OpKind, Operation, Ticket, Value};
+pub use port::{Batch, CompletionPort, Concurrency, Key, Outcome, Packet, RefusedPost};
+pub use time::Wait;
+
+/// Which backend runs in this process, and why. Chooses now if nothing has chosen yet.
+///
+/// ```
+/// let info = proactor::backend();
+/// println!("sockets by {}, files by {}: {}", info.sockets, info.files, info.reason);
+/// ```
+pub fn backend() -> BackendInfo {
+    backend::choice()
+}
+
+/// Chooses the backend for this process. Call it before the first file operation; the default is the environment's
+/// `PROACTOR_BACKEND=uring|epoll`, or a probe.
+///
+/// Errors: [`Code::InvalidParameter`] if another was chosen already, [`Code::NotSupported`] if the system does not offer it.
+pub fn set_backend(backend: Backend) -> Result<(), Error> {
+    backend::set_choice(backend)
+}

@@ -1,0 +1,146 @@
+//! Sockets: their methods describe operations; a delivery starts them.
+//!
+//! Options go through socket2: `socket2::SockRef::from(&stream).set_tcp_nodelay(true)`. Sockets of the standard library
+//! and others come in by `From`, and go out by `into_std` and `into_descriptor` once nothing is in flight.
+
+mod tcp;
+mod udp;
+mod unix;
+
+pub use tcp::{TcpListener, TcpStream};
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixListener, UnixStream};
+
+use crate::backend;
+use crate::error::Error;
+use crate::handle::{Handle, Kind};
+
+/// Takes a socket of socket2's in.
+fn adopt(kind: Kind, socket: socket2::Socket, connected: bool) -> Handle {
+    let must_not_block = kind.is_listener() || !connected;
+    Handle::new(kind, backend::ObjectState::new(socket.into(), connected, must_not_block))
+}
+
+fn io<T>(result: std::io::Result<T>) -> Result<T, Error> {
+    result.map_err(|error| Error::from_io(&error))
+}
+
+/// What every socket has: the handle inside, limits, cancelling, going out.
+macro_rules! object {
+    ($name:ident) => {
+        impl $crate::handle::sealed::Sealed for $name {
+            fn handle(&self) -> &$crate::handle::sealed::Opaque {
+                &self.inner
+            }
+        }
+
+        impl $crate::AsObject for $name {}
+
+        impl $name {
+            pub(crate) fn handle(&self) -> &$crate::handle::Handle {
+                &self.inner.0
+            }
+
+            pub(crate) fn from_handle(handle: $crate::handle::Handle) -> $name {
+                $name { inner: $crate::handle::sealed::Opaque(handle) }
+            }
+
+            /// Sets how much may be in flight on this object at once. Operations past it are refused, with an error that
+            /// says which limit it was.
+            pub fn set_limits(&self, limits: $crate::Limits) {
+                self.handle().set_limits(limits);
+            }
+
+            /// Cancels one operation (`CancelIoEx`). It still completes, with
+            /// [`Code::Cancelled`](crate::Code::Cancelled) or with the real result if that won the race.
+            /// [`Code::NotFound`](crate::Code::NotFound) (1168) if it is over.
+            pub fn cancel(&self, ticket: $crate::Ticket) -> Result<(), $crate::Error> {
+                self.handle().cancel(ticket)
+            }
+
+            /// Cancels every operation of this object, whoever started it (`CancelIoEx` without an OVERLAPPED).
+            /// [`Code::NotFound`](crate::Code::NotFound) (1168) if there is none.
+            pub fn cancel_all(&self) -> Result<(), $crate::Error> {
+                self.handle().cancel_all()
+            }
+
+            /// Cancels the operations this thread started on this object (`CancelIo`). Fine if there are none.
+            pub fn cancel_thread(&self) {
+                self.handle().cancel_thread();
+            }
+        }
+
+        impl Clone for $name {
+            /// Another handle to the same object; the last one dropped closes it.
+            fn clone(&self) -> $name {
+                $name::from_handle(self.handle().clone())
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.handle().fmt(f)
+            }
+        }
+    };
+}
+pub(crate) use object;
+
+/// The operations of a connected stream.
+macro_rules! stream {
+    ($name:ident) => {
+        impl $name {
+            /// Receives what is there, at least one byte, into `buf` from its first byte (`WSARecv`, `recv`).
+            ///
+            /// Completes with the byte count; 0 means the peer closed its sending half, or that `buf` has no room: a receive
+            /// of no bytes waits until there is something to read and takes nothing. Several receives fill in call
+            /// order. Errors: `ConnectionReset`, `ConnectionAborted` (this side closed), `Cancelled`.
+            pub fn recv<T: $crate::FillTarget>(&self, buf: T) -> $crate::Operation<'_, T::Cargo, ()> {
+                $crate::Operation::new(self.handle(), $crate::op::Op::Recv, buf.into_cargo())
+            }
+
+            /// As [`recv`](Self::recv), into a list of buffers, in order (`readv`).
+            pub fn recv_vectored<T: $crate::FillListTarget>(&self, bufs: T) -> $crate::Operation<'_, T::Cargo, ()> {
+                $crate::Operation::new(self.handle(), $crate::op::Op::Recv, bufs.into_cargo())
+            }
+
+            /// Sends **all** of `buf` (`WSASend`, `send` until done).
+            ///
+            /// Completes once, when the last byte is in the socket's buffer. Sends go out in call order, whole. Errors, with
+            /// the bytes that went before them: `ConnectionReset`, `Shutdown` (this side shut sending down), `Cancelled`.
+            pub fn send<T: $crate::DrainTarget>(&self, buf: T) -> $crate::Operation<'_, T::Cargo, ()> {
+                $crate::Operation::new(self.handle(), $crate::op::Op::Send, buf.into_cargo())
+            }
+
+            /// As [`send`](Self::send), from a list of buffers, in order (`writev`).
+            pub fn send_vectored<T: $crate::DrainListTarget>(&self, bufs: T) -> $crate::Operation<'_, T::Cargo, ()> {
+                $crate::Operation::new(self.handle(), $crate::op::Op::Send, bufs.into_cargo())
+            }
+
+            /// Completes when a receive would not wait: data, the peer's close, or an error (zero-byte `WSARecv`,
+            /// `poll`). Takes no data and pins no buffer.
+            pub fn readable(&self) -> $crate::Operation<'_, $crate::NoBuffer, ()> {
+                let op = $crate::op::Op::Ready { interest: $crate::op::Interest::Read };
+                $crate::Operation::new(self.handle(), op, $crate::NoBuffer)
+            }
+
+            /// Completes when the socket's buffer has room to send.
+            pub fn writable(&self) -> $crate::Operation<'_, $crate::NoBuffer, ()> {
+                let op = $crate::op::Op::Ready { interest: $crate::op::Interest::Write };
+                $crate::Operation::new(self.handle(), op, $crate::NoBuffer)
+            }
+
+            /// Closes one half or both (`shutdown`), after every send started before it.
+            pub fn shutdown(&self, how: std::net::Shutdown) -> $crate::Operation<'_, $crate::NoBuffer, ()> {
+                $crate::Operation::new(self.handle(), $crate::op::Op::Shutdown { how }, $crate::NoBuffer)
+            }
+
+            /// Closes the sending half after every send started before it, as `DisconnectEx` does: later sends fail with
+            /// `Shutdown` (10058), receives go on until the peer closes too.
+            pub fn disconnect(&self) -> $crate::Operation<'_, $crate::NoBuffer, ()> {
+                $crate::Operation::new(self.handle(), $crate::op::Op::Disconnect, $crate::NoBuffer)
+            }
+        }
+    };
+}
+pub(crate) use stream;

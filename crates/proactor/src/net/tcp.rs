@@ -1,0 +1,141 @@
+//! TCP listeners and streams, IPv4 and IPv6.
+
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::{adopt, io, object, stream};
+use crate::backend::{self, Descriptor};
+use crate::buf::{DrainTarget, FillTarget, NoBuffer};
+use crate::error::Error;
+use crate::handle::{Handle, Kind, expect_ip, sealed::Opaque};
+use crate::op::{Accepted, Address, Interest, Op, Operation};
+
+/// A TCP socket that listens.
+///
+/// ```
+/// use proactor::net::{TcpListener, TcpStream};
+/// let listener = TcpListener::bind("[::1]:0".parse().unwrap())?;
+/// let accept = listener.accept().start()?;
+/// let client = TcpStream::unconnected_v6()?;
+/// client.connect(listener.local_addr()?).start()?.wait().result?;
+/// let accepted = accept.wait().result?;
+/// assert_eq!(accepted.peer.ip(), Some(client.local_addr()?));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpListener {
+    pub(crate) inner: Opaque,
+}
+
+object!(TcpListener);
+
+impl TcpListener {
+    /// Binds and listens, with a backlog of 4096 (the system caps it).
+    pub fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
+        let socket = io(Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP)))?;
+        io(backend::prepare_listener(&socket))?;
+        io(socket.bind(&addr.into()))?;
+        io(socket.listen(4096))?;
+        Ok(TcpListener::from_socket(socket))
+    }
+
+    pub(crate) fn from_socket(socket: Socket) -> TcpListener {
+        TcpListener::from_handle(adopt(Kind::TcpListener, socket, true))
+    }
+
+    /// The address it listens on.
+    pub fn local_addr(&self) -> Result<SocketAddr, Error> {
+        expect_ip(Address::from_sock(&io(SockRef::from(self).local_addr())?))
+    }
+
+    /// Takes the next connection (`AcceptEx` without data, `accept4`), with both its addresses.
+    ///
+    /// Completes when a client connects; silent clients are accepted at once, so they cannot exhaust accepts. The
+    /// listener's options are inherited. `TooManyDescriptors` leaves the listener and the client waiting; accept again
+    /// when descriptors are free. A connection nobody takes out of the completion is closed.
+    pub fn accept(&self) -> Operation<'_, NoBuffer, Accepted<TcpStream>> {
+        Operation::new(self.handle(), Op::Accept, NoBuffer)
+    }
+
+    /// Takes the next connection together with its first data (`AcceptEx` with a receive length). Completes on first data,
+    /// or on the client's orderly close with 0 bytes; a client that stays silent keeps this accept for itself.
+    pub fn accept_with<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Accepted<TcpStream>> {
+        Operation::new(self.handle(), Op::Accept, buf.into_cargo())
+    }
+
+    /// Completes when an accept would not wait.
+    pub fn readable(&self) -> Operation<'_, NoBuffer, ()> {
+        Operation::new(self.handle(), Op::Ready { interest: Interest::Read }, NoBuffer)
+    }
+}
+
+/// A TCP connection, or a socket that will become one.
+///
+/// ```
+/// use proactor::net::{TcpListener, TcpStream};
+/// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+/// let accept = listener.accept_with(vec![0; 16]).start()?;
+/// let client = TcpStream::unconnected_v4()?;
+/// let done = client.connect_with(listener.local_addr()?, b"first").start()?.wait();
+/// assert_eq!(done.bytes, 5);
+/// assert_eq!(&accept.wait().buffer[..], b"first");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpStream {
+    pub(crate) inner: Opaque,
+}
+
+object!(TcpStream);
+stream!(TcpStream);
+
+impl TcpStream {
+    /// An IPv4 socket, to be connected by [`connect`](TcpStream::connect).
+    pub fn unconnected_v4() -> Result<TcpStream, Error> {
+        TcpStream::unconnected(Domain::IPV4)
+    }
+
+    /// An IPv6 socket, to be connected by [`connect`](TcpStream::connect).
+    pub fn unconnected_v6() -> Result<TcpStream, Error> {
+        TcpStream::unconnected(Domain::IPV6)
+    }
+
+    /// A socket of the family of `addr`.
+    pub fn unconnected_for(addr: SocketAddr) -> Result<TcpStream, Error> {
+        TcpStream::unconnected(Domain::for_address(addr))
+    }
+
+    fn unconnected(domain: Domain) -> Result<TcpStream, Error> {
+        let socket = io(Socket::new(domain, Type::STREAM, Some(Protocol::TCP)))?;
+        Ok(TcpStream::from_handle(adopt(Kind::TcpStream, socket, false)))
+    }
+
+    pub(crate) fn connected(descriptor: Descriptor) -> TcpStream {
+        TcpStream::from_handle(Handle::new(Kind::TcpStream, backend::ObjectState::new(descriptor, true, false)))
+    }
+
+    pub(crate) fn from_socket(socket: Socket) -> TcpStream {
+        let connected = socket.peer_addr().is_ok();
+        TcpStream::from_handle(adopt(Kind::TcpStream, socket, connected))
+    }
+
+    /// Connects (`ConnectEx`; binding first is done for you). Completes when connected or with the reason it failed:
+    /// `ConnectionRefused`, `IoTimeout`, `HostUnreachable`, `NetworkUnreachable`, `InvalidParameter` if it is connected.
+    pub fn connect(&self, addr: SocketAddr) -> Operation<'_, NoBuffer, ()> {
+        Operation::new(self.handle(), Op::Connect { to: addr.into() }, NoBuffer)
+    }
+
+    /// Connects and sends all of `buf` as first data; completes when that is sent, with its byte count.
+    pub fn connect_with<T: DrainTarget>(&self, addr: SocketAddr, buf: T) -> Operation<'_, T::Cargo, ()> {
+        Operation::new(self.handle(), Op::Connect { to: addr.into() }, buf.into_cargo())
+    }
+
+    /// This end's address.
+    pub fn local_addr(&self) -> Result<SocketAddr, Error> {
+        expect_ip(Address::from_sock(&io(SockRef::from(self).local_addr())?))
+    }
+
+    /// The peer's address. `NotConnected` if there is none.
+    pub fn peer_addr(&self) -> Result<SocketAddr, Error> {
+        expect_ip(Address::from_sock(&io(SockRef::from(self).peer_addr())?))
+    }
+}

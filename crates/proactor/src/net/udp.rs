@@ -1,0 +1,100 @@
+//! UDP sockets.
+
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::{adopt, io, object};
+use crate::buf::{DrainListTarget, DrainTarget, FillListTarget, FillTarget, NoBuffer};
+use crate::error::Error;
+use crate::handle::{Kind, expect_ip, sealed::Opaque};
+use crate::op::{Address, Datagram, Interest, Op, Operation};
+
+/// A UDP socket.
+///
+/// ```
+/// use proactor::net::UdpSocket;
+/// let (a, b) = (UdpSocket::bind("127.0.0.1:0".parse().unwrap())?, UdpSocket::bind("127.0.0.1:0".parse().unwrap())?);
+/// b.send_to(b"longer than four", a.local_addr()?).start()?.wait().result?;
+/// let done = a.recv_from(vec![0; 4]).start()?.wait();
+/// let datagram = done.result?;
+/// assert_eq!((&done.buffer[..], datagram.from.ip(), datagram.truncated), (&b"long"[..], Some(b.local_addr()?), true));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct UdpSocket {
+    pub(crate) inner: Opaque,
+}
+
+object!(UdpSocket);
+
+/// The operations of datagram sockets; `$addr` is what names a peer.
+macro_rules! datagrams {
+    ($name:ident, $addr:ty) => {
+        impl $name {
+            /// Receives one datagram and its sender (`WSARecvFrom`, `recvmsg`).
+            ///
+            /// A datagram longer than `buf` is delivered as far as it fits and reported as truncated; the rest is lost. On
+            /// a connected socket a peer that is not there shows as `ConnectionRefused`.
+            pub fn recv_from<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Datagram> {
+                Operation::new(self.handle(), Op::RecvFrom, buf.into_cargo())
+            }
+
+            /// As [`recv_from`](Self::recv_from), into a list of buffers, in order.
+            pub fn recv_from_vectored<T: FillListTarget>(&self, bufs: T) -> Operation<'_, T::Cargo, Datagram> {
+                Operation::new(self.handle(), Op::RecvFrom, bufs.into_cargo())
+            }
+
+            /// Sends `buf` as one datagram to `addr` (`WSASendTo`, `sendmsg`). `MessageTruncated` if it is too long for
+            /// one.
+            pub fn send_to<T: DrainTarget>(&self, buf: T, addr: $addr) -> Operation<'_, T::Cargo, ()> {
+                Operation::new(self.handle(), Op::SendTo { to: addr.into() }, buf.into_cargo())
+            }
+
+            /// As [`send_to`](Self::send_to), gathered from a list of buffers (64 at most).
+            pub fn send_to_vectored<T: DrainListTarget>(&self, bufs: T, addr: $addr) -> Operation<'_, T::Cargo, ()> {
+                Operation::new(self.handle(), Op::SendTo { to: addr.into() }, bufs.into_cargo())
+            }
+
+            /// Sends `buf` as one datagram to the peer this socket is connected to.
+            pub fn send<T: DrainTarget>(&self, buf: T) -> Operation<'_, T::Cargo, ()> {
+                Operation::new(self.handle(), Op::SendTo { to: Address::Unnamed }, buf.into_cargo())
+            }
+
+            /// Completes when a datagram or an error can be received.
+            pub fn readable(&self) -> Operation<'_, NoBuffer, ()> {
+                Operation::new(self.handle(), Op::Ready { interest: Interest::Read }, NoBuffer)
+            }
+
+            /// Completes when a datagram can be sent.
+            pub fn writable(&self) -> Operation<'_, NoBuffer, ()> {
+                Operation::new(self.handle(), Op::Ready { interest: Interest::Write }, NoBuffer)
+            }
+        }
+    };
+}
+pub(super) use datagrams;
+
+datagrams!(UdpSocket, SocketAddr);
+
+impl UdpSocket {
+    /// Binds a socket.
+    pub fn bind(addr: SocketAddr) -> Result<UdpSocket, Error> {
+        let socket = io(Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP)))?;
+        io(socket.bind(&addr.into()))?;
+        Ok(UdpSocket::from_socket(socket))
+    }
+
+    pub(crate) fn from_socket(socket: Socket) -> UdpSocket {
+        UdpSocket::from_handle(adopt(Kind::Udp, socket, true))
+    }
+
+    /// Names the peer of [`send`](UdpSocket::send), and receives from nobody else. Takes effect at once.
+    pub fn connect(&self, addr: SocketAddr) -> Result<(), Error> {
+        io(SockRef::from(self).connect(&addr.into()))
+    }
+
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> Result<SocketAddr, Error> {
+        expect_ip(Address::from_sock(&io(SockRef::from(self).local_addr())?))
+    }
+}

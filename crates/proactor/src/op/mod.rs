@@ -1,0 +1,178 @@
+//! What can be asked of the kernel: one closed enum of plain data.
+//!
+//! | operation | lane | completes when | Win32 / POSIX |
+//! |---|---|---|---|
+//! | `Accept` | read | a client connected (with first data: its first bytes, or its orderly close, came) | AcceptEx / accept4 |
+//! | `Connect` | write | connected (with first data: and all of it sent), or failed | ConnectEx / connect |
+//! | `Recv`, `RecvFrom` | read | bytes or a datagram came, or the peer closed | WSARecv(From) / recvmsg |
+//! | `Send`, `SendTo` | write | **all** bytes are in the socket's buffer | WSASend(To) / sendmsg |
+//! | `Ready` | read or write | the object could be read, accepted from, or written | zero-byte WSARecv / poll |
+//! | `Shutdown`, `Disconnect` | write | all sends before it are done and the half is closed | shutdown, DisconnectEx |
+//! | `ReadAt`, `WriteAt`, `Sync`, `Open` | file | the file system answered | ReadFile, WriteFile, FlushFileBuffers, CreateFile |
+//! | `Post` | none | at once | PostQueuedCompletionStatus |
+//!
+//! Operations of one lane of one object complete and fill in call order; the file lane has no order.
+
+mod address;
+mod block;
+mod operation;
+mod recycle;
+mod value;
+
+use std::fmt;
+use std::net::Shutdown;
+use std::path::PathBuf;
+
+pub use address::Address;
+pub use block::{Block, Ticket};
+pub(crate) use block::{
+    Delivery, Header, Layered, Work, alloc_block, begin, free_block, free_shell, release_object, thread_number,
+};
+pub use operation::Operation;
+pub use value::{Accepted, Brings, Completion, Datagram, Done, Value};
+
+/// One operation, lowered: no buffers (they lie beside it in the block), nothing that needs dropping in a hurry.
+#[derive(Debug, Default)]
+pub(crate) enum Op {
+    /// No kernel work: a packet the user posts.
+    #[default]
+    Post,
+    /// Buffers present: wait for first data too.
+    Accept,
+    /// Buffers present: send them as first data.
+    Connect {
+        to: Address,
+    },
+    Recv,
+    Send,
+    RecvFrom,
+    SendTo {
+        to: Address,
+    },
+    Ready {
+        interest: Interest,
+    },
+    Shutdown {
+        how: Shutdown,
+    },
+    Disconnect,
+    ReadAt {
+        offset: u64,
+    },
+    WriteAt {
+        offset: u64,
+    },
+    Sync {
+        data_only: bool,
+    },
+    Open {
+        path: PathBuf,
+        options: crate::fs::OpenOptions,
+    },
+}
+
+/// Which direction a readiness operation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    Read,
+    Write,
+}
+
+/// Where an operation waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Read,
+    Write,
+    File,
+}
+
+impl Op {
+    pub fn lane(&self) -> Lane {
+        match self {
+            Op::Accept | Op::Recv | Op::RecvFrom | Op::Ready { interest: Interest::Read } => Lane::Read,
+            Op::Shutdown { how: Shutdown::Read } => Lane::Read,
+            Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
+            Op::Shutdown { .. } | Op::Disconnect => Lane::Write,
+            Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Post => Lane::File,
+        }
+    }
+
+    pub fn kind(&self) -> OpKind {
+        match self {
+            Op::Post => OpKind::Post,
+            Op::Accept => OpKind::Accept,
+            Op::Connect { .. } => OpKind::Connect,
+            Op::Recv => OpKind::Recv,
+            Op::Send => OpKind::Send,
+            Op::RecvFrom => OpKind::RecvFrom,
+            Op::SendTo { .. } => OpKind::SendTo,
+            Op::Ready { .. } => OpKind::Ready,
+            Op::Shutdown { .. } => OpKind::Shutdown,
+            Op::Disconnect => OpKind::Disconnect,
+            Op::ReadAt { .. } => OpKind::ReadAt,
+            Op::WriteAt { .. } => OpKind::WriteAt,
+            Op::Sync { .. } => OpKind::Sync,
+            Op::Open { .. } => OpKind::Open,
+        }
+    }
+
+    /// Whether its buffers count against the object's budget of bytes queued for sending.
+    pub fn sends(&self) -> bool {
+        matches!(self, Op::Send | Op::SendTo { .. } | Op::Connect { .. })
+    }
+}
+
+/// The name of an operation, as errors and packets report it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OpKind {
+    /// A posted packet.
+    Post,
+    /// Accept.
+    Accept,
+    /// Connect.
+    Connect,
+    /// Receive from a connected socket.
+    Recv,
+    /// Send on a connected socket.
+    Send,
+    /// Receive a datagram and its sender.
+    RecvFrom,
+    /// Send a datagram to an address.
+    SendTo,
+    /// Wait for readiness.
+    Ready,
+    /// Close one or both halves of a connection.
+    Shutdown,
+    /// Close the sending half, as DisconnectEx.
+    Disconnect,
+    /// Read at an offset.
+    ReadAt,
+    /// Write at an offset.
+    WriteAt,
+    /// Flush a file to the device.
+    Sync,
+    /// Open a file.
+    Open,
+}
+
+impl fmt::Display for OpKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OpKind::Post => "post",
+            OpKind::Accept => "accept",
+            OpKind::Connect => "connect",
+            OpKind::Recv => "receive",
+            OpKind::Send => "send",
+            OpKind::RecvFrom => "receive-from",
+            OpKind::SendTo => "send-to",
+            OpKind::Ready => "readiness",
+            OpKind::Shutdown => "shutdown",
+            OpKind::Disconnect => "disconnect",
+            OpKind::ReadAt => "read-at",
+            OpKind::WriteAt => "write-at",
+            OpKind::Sync => "sync",
+            OpKind::Open => "open",
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! The typed front: an operation described, not yet started.
+
+use std::marker::PhantomData;
+
+use super::Op;
+use crate::handle::Handle;
+
+/// An operation described: what is asked, of which object, with which buffer. Nothing starts until a delivery is chosen:
+///
+/// | last word | the completion is |
+/// |---|---|
+/// | [`.packet(block)`](Operation::packet) | a packet on the port the object is associated with |
+/// | [`.start()`](Operation::start) | an [`Overlapped`](crate::Overlapped) handle: ask, wait, cancel |
+#[must_use = "an operation does nothing until a delivery is chosen: .packet(block) or .start()"]
+pub struct Operation<'o, C, T> {
+    pub(crate) handle: &'o Handle,
+    pub(crate) op: Op,
+    pub(crate) cargo: C,
+    brings: PhantomData<fn() -> T>,
+}
+
+impl<'o, C, T> Operation<'o, C, T> {
+    pub(crate) fn new(handle: &'o Handle, op: Op, cargo: C) -> Operation<'o, C, T> {
+        Operation { handle, op, cargo, brings: PhantomData }
+    }
+}
+
+impl<C, T> std::fmt::Debug for Operation<'_, C, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} on {:?}", self.op.kind(), self.handle)
+    }
+}

@@ -1,0 +1,80 @@
+//! Memory of blocks, kept per thread: starting an operation takes what an earlier one left.
+//!
+//! Contract: `take` gives uninitialized memory for a layout, `give` takes it back, on any thread. Each thread keeps at
+//! most [`KEPT`] pieces of each of a few sizes; others go to the allocator. Built with `--cfg proactor_no_recycle`
+//! everything does, so that the address sanitizer sees each use after its free.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::RefCell;
+use std::ptr::NonNull;
+
+const KEPT: usize = 64;
+/// Sizes are rounded up to a multiple of this.
+const STEP: usize = 64;
+const CLASSES: usize = 16;
+const ALIGN: usize = 16;
+
+struct Shelves([Vec<NonNull<u8>>; CLASSES]);
+
+thread_local! {
+    static SHELVES: RefCell<Shelves> = const { RefCell::new(Shelves([const { Vec::new() }; CLASSES])) };
+}
+
+/// The shelf for a layout, and what its pieces look like.
+fn class(layout: Layout) -> Option<(usize, Layout)> {
+    let class = layout.size().div_ceil(STEP);
+    if cfg!(proactor_no_recycle) || layout.align() > ALIGN || class >= CLASSES {
+        return None;
+    }
+    Some((class, Layout::from_size_align(class * STEP, ALIGN).ok()?))
+}
+
+pub(super) fn take(layout: Layout) -> NonNull<u8> {
+    let (kept, layout) = match class(layout) {
+        // A thread that is ending has no shelves any more.
+        Some((class, layout)) => (SHELVES.try_with(|shelves| shelves.borrow_mut().0[class].pop()).ok().flatten(), layout),
+        None => (None, layout),
+    };
+    kept.unwrap_or_else(|| {
+        // SAFETY: a block's layout has a size: it begins with a header.
+        let fresh = unsafe { alloc(layout) };
+        NonNull::new(fresh).unwrap_or_else(|| handle_alloc_error(layout))
+    })
+}
+
+/// # Safety
+/// `memory` came from `take` with this layout and is given back once.
+pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
+    let layout = match class(layout) {
+        Some((class, layout)) => {
+            let kept = SHELVES.try_with(|shelves| {
+                let shelf = &mut shelves.borrow_mut().0[class];
+                let room = shelf.len() < KEPT;
+                if room {
+                    shelf.push(memory);
+                }
+                room
+            });
+            if kept == Ok(true) {
+                return;
+            }
+            layout
+        }
+        None => layout,
+    };
+    // SAFETY: `take` allocated it with this layout.
+    unsafe { dealloc(memory.as_ptr(), layout) }
+}
+
+impl Drop for Shelves {
+    fn drop(&mut self) {
+        for (class, shelf) in self.0.iter_mut().enumerate() {
+            for memory in shelf.drain(..) {
+                if let Ok(layout) = Layout::from_size_align(class * STEP, ALIGN) {
+                    // SAFETY: pieces of this shelf were allocated with this layout.
+                    unsafe { dealloc(memory.as_ptr(), layout) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a completion brings back.
+
+use super::address::Address;
+use super::block::Work;
+use crate::error::{Code, Error};
+use crate::net::{TcpStream, UnixStream};
+
+/// What an operation brought besides its byte count.
+#[derive(Debug, Default)]
+pub enum Value {
+    /// Nothing more.
+    #[default]
+    None,
+    /// A TCP connection, with both addresses.
+    Tcp(Accepted<TcpStream>),
+    /// A Unix stream connection, with both addresses.
+    Unix(Accepted<UnixStream>),
+    /// A datagram's sender and whether it was cut.
+    Datagram(Datagram),
+}
+
+/// An accepted connection. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Accepted<S> {
+    /// The connection, not yet associated with any port.
+    pub stream: S,
+    /// This end's address.
+    pub local: Address,
+    /// The peer's address.
+    pub peer: Address,
+}
+
+/// A datagram's sender, and whether its end did not fit the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Who sent it.
+    pub from: Address,
+    /// The datagram was longer than the buffer; what fitted was delivered, the rest is lost.
+    pub truncated: bool,
+}
+
+impl Datagram {
+    /// The warning a truncated datagram carries: [`Code::MessageTruncated`] (234 / 10040), with the data delivered.
+    pub fn warning(&self) -> Option<Error> {
+        self.truncated.then(|| Error::new(Code::MessageTruncated))
+    }
+}
+
+/// How one operation ended: the bytes transferred, on failure too, and what it brought or why it failed.
+#[derive(Debug)]
+pub struct Done {
+    /// Bytes transferred; for a failed or cancelled operation those before it failed.
+    pub bytes: usize,
+    /// What the operation brought, or its error.
+    pub result: Result<Value, Error>,
+}
+
+/// How one operation ended, typed, with the buffer handed back.
+#[derive(Debug)]
+pub struct Completion<T, B = ()> {
+    /// Bytes transferred; for a failed or cancelled operation those before it failed.
+    pub bytes: usize,
+    /// What the operation brought, or its error.
+    pub result: Result<T, Error>,
+    /// The buffer, for errors and cancellations too.
+    pub buffer: B,
+}
+
+/// The types an operation can bring.
+pub trait Brings: Sized {
+    /// Takes it out of the closed enum; the operation's own type guarantees the variant.
+    #[doc(hidden)]
+    fn from_value(value: Value) -> Option<Self>;
+}
+
+impl Brings for () {
+    fn from_value(_: Value) -> Option<()> {
+        Some(())
+    }
+}
+
+impl Brings for Accepted<TcpStream> {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Tcp(accepted) => Some(accepted),
+            Value::None | Value::Unix(_) | Value::Datagram(_) => None,
+        }
+    }
+}
+
+impl Brings for Accepted<UnixStream> {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Unix(accepted) => Some(accepted),
+            Value::None | Value::Tcp(_) | Value::Datagram(_) => None,
+        }
+    }
+}
+
+impl Brings for Datagram {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Datagram(datagram) => Some(datagram),
+            Value::None | Value::Tcp(_) | Value::Unix(_) => None,
+        }
+    }
+}
+
+impl Done {
+    /// Takes the result out of a completed block, leaving it ready for its next operation.
+    pub(crate) fn take(work: &mut Work) -> Done {
+        let kind = work.op.kind();
+        let result = std::mem::replace(&mut work.result, Ok(Value::None)).map_err(|e| e.of(kind));
+        Done { bytes: work.bytes, result }
+    }
+
+    /// The same, typed. An operation that brought another thing than its type says breaks an invariant of the backend.
+    pub(crate) fn typed<T: Brings>(self) -> (usize, Result<T, Error>) {
+        let result =
+            self.result.map(|value| T::from_value(value).expect("a backend completed an operation with another's value"));
+        (self.bytes, result)
+    }
+}

@@ -1,0 +1,190 @@
+//! The completion port: typed by the block and the key its packets carry.
+//!
+//! Contract: any thread may call anything. `get` binds the calling thread to the port, as SEMANTICS of completion ports
+//! have it: a bound thread counts against the concurrency until it waits again, blocks, or ends.
+
+mod batch;
+mod entry;
+mod key;
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+pub use batch::Batch;
+pub(crate) use entry::{Entry, Fetch};
+pub use entry::{Outcome, Packet};
+pub use key::Key;
+
+use crate::backend::{self, Contract, Got};
+use crate::error::{Code, Error, Refused};
+use crate::handle::AsObject;
+use crate::op::{Block, Delivery, Op, begin};
+use crate::time::Wait;
+
+/// What the untyped machinery is told of a port.
+fn contract<K: Key>(block_type: Option<TypeId>) -> Contract {
+    // SAFETY: whoever calls it passes a key in the raw form `K::into_raw` gave, once.
+    Contract { block_type, drop_key: |raw| drop(unsafe { K::from_raw(raw) }) }
+}
+
+/// Takes and gives packets of a type, and holds none: the port is Send and Sync whatever they are.
+type Carries<P> = fn(P) -> P;
+
+/// A post that was refused, with its key and block.
+pub type RefusedPost<B, K> = Refused<(K, Option<Block<B>>)>;
+
+/// How many workers of a port may run at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Concurrency {
+    /// As many as the process has processors (Win32's 0).
+    #[default]
+    Cores,
+    /// This many; at least one, at most 1,000,000.
+    Threads(u32),
+}
+
+impl From<u32> for Concurrency {
+    /// Zero means the number of processors, as in `CreateIoCompletionPort`.
+    fn from(n: u32) -> Concurrency {
+        if n == 0 { Concurrency::Cores } else { Concurrency::Threads(n) }
+    }
+}
+
+/// A completion port (`CreateIoCompletionPort`): packets from any number of sockets and files, for any number of
+/// workers, of which at most `concurrency` run at once.
+///
+/// `B` is the struct that travels with each operation ([`Block`]), `K` the completion key ([`Key`]). Packets are FIFO;
+/// the worker that began to wait last gets the next one. Dropping the port closes it.
+///
+/// ```
+/// use proactor::{Block, CompletionPort, Concurrency, Outcome};
+/// let port: CompletionPort<String, usize> = CompletionPort::new(Concurrency::Cores)?;
+/// port.post(7, 3, Some(Block::new("posted".to_string())))?;
+/// match port.get(None)? {
+///     Outcome::Packet(packet) => {
+///         assert_eq!((packet.key, packet.done.bytes), (7, 3));
+///         assert_eq!(packet.block.as_deref().map(String::as_str), Some("posted"));
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), proactor::Error>(())
+/// ```
+pub struct CompletionPort<B = (), K: Key = usize> {
+    pub(crate) inner: Arc<backend::Port>,
+    carries: PhantomData<Carries<Packet<B, K>>>,
+}
+
+impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
+    /// A new port.
+    ///
+    /// Errors: [`Code::TooManyDescriptors`], [`Code::InsufficientResources`] from the system, [`Code::Forked`] in a
+    /// forked child.
+    pub fn new(concurrency: impl Into<Concurrency>) -> Result<CompletionPort<B, K>, Error> {
+        let threads = match concurrency.into() {
+            Concurrency::Cores => std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+            Concurrency::Threads(n) => n.clamp(1, 1_000_000),
+        };
+        let contract = contract::<K>(Some(Block::<B>::block_type()));
+        Ok(CompletionPort { inner: backend::Port::new(threads, contract)?, carries: PhantomData })
+    }
+
+    /// Makes this port the object's home, for life: completions of its operations come here, with `key`.
+    ///
+    /// Errors: [`Code::InvalidParameter`] (87) if the object has a home already, be it the process's own since its
+    /// first operation; [`Code::InvalidHandle`] (6) if the port is closed, or the object cannot be waited for.
+    pub fn associate(&self, object: &impl AsObject, key: K) -> Result<(), Error> {
+        let raw = key.into_raw();
+        object.handle().0.associate(&self.inner, raw).inspect_err(|_| {
+            // SAFETY: `associate` failed, so the key is still ours.
+            drop(unsafe { K::from_raw(raw) });
+        })
+    }
+
+    /// Queues a packet (`PostQueuedCompletionStatus`): a success with these bytes and, if given, this block. Never
+    /// waits, and is never lost while the port is open.
+    ///
+    /// Errors: [`Code::InvalidHandle`] (6) if the port is closed, [`Code::Forked`] in a forked child; key and block come
+    /// back.
+    pub fn post(&self, key: K, bytes: usize, block: Option<Block<B>>) -> Result<(), RefusedPost<B, K>> {
+        let raw = key.into_raw();
+        let entry = match block {
+            None => Entry { block: None, key: raw, bytes },
+            Some(mut block) => {
+                let header = block.header();
+                // SAFETY: no object is involved.
+                unsafe { begin(header, Op::Post, None, Delivery::Packet) };
+                header.key = raw;
+                header.work.bytes = bytes;
+                Entry::of_block(block.into_raw())
+            }
+        };
+        self.inner.post(entry).map_err(|entry| {
+            // SAFETY: the entry is the one made above, refused whole.
+            let back = unsafe { (K::from_raw(raw), entry.block.map(|header| Block::from_raw(header))) };
+            let code = if backend::check_fork().is_err() { Code::Forked } else { Code::InvalidHandle };
+            Refused { error: Error::new(code), back }
+        })
+    }
+
+    /// Takes one packet, waiting for it until `wait` ends (`GetQueuedCompletionStatus`): `None` for ever, a `Duration`,
+    /// or an `Instant`.
+    ///
+    /// The five ends of the wait are the variants of [`Outcome`]. Errors: [`Code::InvalidHandle`] (6) if the port was
+    /// closed before the call, [`Code::Forked`] in a forked child.
+    pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
+        let mut slots = [None];
+        let got = self.inner.get(&mut Fetch::new(&mut slots), wait.into())?;
+        Ok(match (got, slots) {
+            // SAFETY: the entry came from this port, whose blocks and keys are B and K.
+            (Got::Entries, [Some(entry)]) => unsafe { Outcome::of(Packet::from_entry(entry)) },
+            (Got::TimedOut | Got::Entries, _) => Outcome::TimedOut,
+            (Got::Abandoned, _) => Outcome::Abandoned,
+        })
+    }
+
+    /// Takes as many packets as are there and fit `batch`, waiting for the first (`GetQueuedCompletionStatusEx`).
+    /// Returns `true` if there are any; `false` when `wait` ended. What an earlier call left in the batch goes back to
+    /// the port first.
+    ///
+    /// Errors: [`Code::InvalidParameter`] (87) for a batch of no room, [`Code::Abandoned`] (735) if the port was closed
+    /// during the wait, [`Code::InvalidHandle`] (6) if it was before.
+    pub fn get_many(&self, batch: &mut Batch<B, K>, wait: impl Into<Wait>) -> Result<bool, Error> {
+        batch.give_back();
+        if batch.capacity() == 0 {
+            return Err(Error::new(Code::InvalidParameter).hint("the batch has no room; make it for at least one packet"));
+        }
+        match self.inner.get(&mut batch.fetch(), wait.into())? {
+            Got::Entries => {
+                batch.fetched_from(&self.inner);
+                Ok(true)
+            }
+            Got::TimedOut => Ok(false),
+            Got::Abandoned => Err(Error::new(Code::Abandoned)),
+        }
+    }
+
+    /// Closes the port: every waiting worker gets [`Outcome::Abandoned`], packets nobody fetched are dropped with their
+    /// blocks, operations whose packets could only have come here are cancelled and dropped. Sockets and files go on
+    /// working, with deliveries that need no port. Closing twice is fine.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    /// Whether the port is closed.
+    pub fn is_closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+}
+
+impl<B, K: Key> Drop for CompletionPort<B, K> {
+    fn drop(&mut self) {
+        self.inner.close();
+    }
+}
+
+impl<B, K: Key> std::fmt::Debug for CompletionPort<B, K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompletionPort").field("closed", &self.inner.is_closed()).finish_non_exhaustive()
+    }
+}

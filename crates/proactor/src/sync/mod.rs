@@ -1,0 +1,5 @@
+//! Waitable objects.
+
+mod event;
+
+pub use event::Event;

@@ -1,0 +1,111 @@
+//! Nothing is allocated per operation in the steady state, as a counting allocator sees it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proactor::net::{TcpListener, TcpStream};
+use proactor::{Block, CompletionPort, Outcome, within, within_mut};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator, with a count beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: passed on as given.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: passed on as given.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+struct PerIo {
+    buf: [u8; 256],
+    len: usize,
+    sending: bool,
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let accept = listener.accept().start().unwrap();
+    // Connected elsewhere: an operation of its own would have given it its home.
+    let client = TcpStream::from(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+    (client, accept.wait().result.unwrap().stream)
+}
+
+fn counted(what: &str, mut round: impl FnMut()) {
+    (0..100).for_each(|_| round());
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    (0..2000).for_each(|_| round());
+    let made = ALLOCATIONS.load(Ordering::SeqCst) - before;
+    assert_eq!(made, 0, "{what}: {made} allocations in 2000 rounds");
+}
+
+// One test: the count is the process's.
+#[test]
+fn the_steady_state_allocates_nothing() {
+    let (client, server) = pair();
+    let port = CompletionPort::<PerIo, usize>::new(1).unwrap();
+    port.associate(&server, 1).unwrap();
+    port.associate(&client, 2).unwrap();
+    let block = || Block::new(PerIo { buf: [9; 256], len: 0, sending: false });
+    server.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).packet(block()).unwrap();
+    let mut idle = vec![block(), block()];
+
+    counted("an echo by packets", || {
+        let receive = idle.pop().unwrap();
+        let send = idle.pop().unwrap();
+        client.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).packet(receive).unwrap();
+        client.send(within(|io: &mut PerIo| &io.buf[..64])).packet(send).unwrap();
+        while idle.len() < 2 {
+            let Outcome::Packet(packet) = port.get(Duration::from_secs(5)).unwrap() else { panic!("the echo stopped") };
+            let mut io = packet.block.unwrap();
+            match (packet.key, io.sending) {
+                (1, false) => {
+                    (io.len, io.sending) = (packet.done.bytes, true);
+                    server.send(within(|io: &mut PerIo| &io.buf[..io.len])).packet(io).unwrap();
+                }
+                (1, true) => {
+                    io.sending = false;
+                    server.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).packet(io).unwrap();
+                }
+                _ => idle.push(io),
+            }
+        }
+    });
+
+    let posted = std::cell::Cell::new(Some(block()));
+    counted("posts", || {
+        port.post(3, 1, posted.take()).unwrap();
+        port.post(4, 1, None).unwrap();
+        for _ in 0..2 {
+            let packet = port.get(Duration::from_secs(5)).unwrap().packet().unwrap();
+            if packet.key == 3 {
+                posted.set(packet.block);
+            }
+        }
+    });
+
+    if cfg!(proactor_no_recycle) {
+        return;
+    }
+    // The overlapped delivery takes its blocks from the thread's own store.
+    let (client, server) = pair();
+    let (mut out, mut back) = (vec![1_u8; 64], vec![0_u8; 64]);
+    counted("overlapped operations", || {
+        let receive = server.recv(std::mem::take(&mut back)).start().unwrap();
+        out = client.send(std::mem::take(&mut out)).start().unwrap().wait().buffer;
+        back = receive.wait().buffer;
+        assert_eq!(back, out);
+    });
+}

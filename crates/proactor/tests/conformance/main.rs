@@ -1,0 +1,58 @@
+//! The conformance suite: what SEMANTICS.md promises, a test per promise, on every system and backend alike.
+//!
+//! A file per family, named after it; a test is named after its promise. The same source runs on Linux over io_uring and
+//! epoll, on Linux over epoll alone (`again`), and on Windows or Wine; only `common` knows where it runs. Where Wine
+//! answers otherwise than Windows, the test keeps the Windows answer and prints `SKIP <test>: <reason>` there, if
+//! `PROACTOR_WINE` is set.
+//!
+//! Not tested, because the library or its interface has nothing yet to test it with:
+//!
+//! | family | promise | why not |
+//! |---|---|---|
+//! | 1 | not a handle, not a port: 6; a handle not opened for overlapped I/O: 87 | the types allow neither |
+//! | 1 | duplicates of a descriptor share the association | made outside the library they are other objects to it on Linux |
+//! | 2, 4 | the outcome `Apc`, 192; alertable get-many | no alertable waits |
+//! | 3 | the port itself is waitable | no waitable port object; `AsFd` is Linux's alone |
+//! | 5 | skip-on-success | not offered: an accepted operation always completes |
+//! | 5 | a completion routine on a port's object | no routines |
+//! | 5 | never before the starting call returned | another thread cannot see when the call returns |
+//! | 6 | asking with an APC pending: 192; timeout 0 runs no APC | no APCs |
+//! | 6 | one block used for two operations at once | the types do not allow it (`tests/compile_fail`) |
+//! | 7 | a pipe's pended read ends with 109 | no pipes |
+//! | 8 | routines and per-thread-port operations end with their thread | neither exists |
+//! | 9 | cancelling a thread's blocking call | no such call |
+//! | 9 | cancelling a connect that hangs | loopback has none that hangs on every system alike |
+//! | 10 | a synchronous handle given an offset; LockFile; directory changes | no such operations |
+//! | 12 | an unconnected socket's unreachable peer | Linux reports it only to connected sockets |
+//! | 13 | an accepting socket that is used, bound or connected: 10022 | the library makes the socket itself |
+//! | 14 | unbound: 10022 | the library binds for its user, which is tested instead |
+//! | 15 | reuse after disconnect, transmit-file | no such operations |
+//! | 21 | rows of pipes and of unreachable networks met in the wild | no pipes; loopback reaches everything. The numbers are tested |
+
+// A test that meets what it did not expect is to panic.
+#![allow(clippy::unwrap_used)]
+
+#[macro_use]
+mod common;
+
+mod accepting;
+mod cancelling;
+mod closing;
+mod connecting;
+mod creating_and_associating;
+mod datagrams;
+mod disconnecting;
+mod errors;
+mod files;
+mod gate;
+mod getting;
+mod getting_many;
+mod operation_block;
+mod refusals;
+mod sends;
+mod streams;
+mod thread_exit;
+mod who_gets_a_packet;
+
+#[cfg(target_os = "linux")]
+mod again;
