@@ -6,6 +6,7 @@ use crate::backend;
 use crate::buf::{DrainListTarget, DrainTarget, FillListTarget, FillTarget, NoBuffer};
 use crate::error::Error;
 use crate::handle::{Handle, Kind, sealed::Opaque};
+use crate::home::{Home, Shared};
 use crate::net::object;
 use crate::op::{Op, Operation};
 
@@ -82,8 +83,8 @@ impl OpenOptions {
 /// std::fs::remove_file(path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct File {
-    pub(crate) inner: Opaque,
+pub struct File<H: Home = Shared> {
+    pub(crate) inner: Opaque<H>,
 }
 
 object!(File);
@@ -105,41 +106,43 @@ impl File {
         let file = backend::open_now(path.as_ref(), options)?;
         Ok(File::from_handle(Handle::new(Kind::File, file)))
     }
+}
 
+impl<H: Home> File<H> {
     /// Opens the file at `path` (`CreateFile`, `openat`). `InvalidParameter` if it is open already.
-    pub fn open(&self, path: impl AsRef<Path>, options: &OpenOptions) -> Operation<'_, NoBuffer, ()> {
+    pub fn open(&self, path: impl AsRef<Path>, options: &OpenOptions) -> Operation<'_, NoBuffer, (), H> {
         let op = Op::Open { path: path.as_ref().to_owned(), options: options.clone() };
         Operation::new(self.handle(), op, NoBuffer)
     }
 
     /// Reads into `buf` from `offset` bytes after the file's beginning (`ReadFile`, `pread`). Fewer bytes than asked, down
     /// to 0, mean the end of the file. Cancelling is best effort: a read that runs completes.
-    pub fn read_at<T: FillTarget>(&self, buf: T, offset: u64) -> Operation<'_, T::Cargo, ()> {
+    pub fn read_at<T: FillTarget>(&self, buf: T, offset: u64) -> Operation<'_, T::Cargo, (), H> {
         Operation::new(self.handle(), Op::ReadAt { offset }, buf.into_cargo())
     }
 
     /// As [`read_at`](File::read_at), into a list of buffers, in order (`preadv`).
-    pub fn read_at_vectored<T: FillListTarget>(&self, bufs: T, offset: u64) -> Operation<'_, T::Cargo, ()> {
+    pub fn read_at_vectored<T: FillListTarget>(&self, bufs: T, offset: u64) -> Operation<'_, T::Cargo, (), H> {
         Operation::new(self.handle(), Op::ReadAt { offset }, bufs.into_cargo())
     }
 
     /// Writes all of `buf` from `offset` on (`WriteFile`, `pwrite`); an error reports the bytes written before it.
-    pub fn write_at<T: DrainTarget>(&self, buf: T, offset: u64) -> Operation<'_, T::Cargo, ()> {
+    pub fn write_at<T: DrainTarget>(&self, buf: T, offset: u64) -> Operation<'_, T::Cargo, (), H> {
         Operation::new(self.handle(), Op::WriteAt { offset }, buf.into_cargo())
     }
 
     /// As [`write_at`](File::write_at), from a list of buffers, in order (`pwritev`).
-    pub fn write_at_vectored<T: DrainListTarget>(&self, bufs: T, offset: u64) -> Operation<'_, T::Cargo, ()> {
+    pub fn write_at_vectored<T: DrainListTarget>(&self, bufs: T, offset: u64) -> Operation<'_, T::Cargo, (), H> {
         Operation::new(self.handle(), Op::WriteAt { offset }, bufs.into_cargo())
     }
 
     /// Brings data and metadata written so far to the device (`FlushFileBuffers`, `fsync`).
-    pub fn sync_all(&self) -> Operation<'_, NoBuffer, ()> {
+    pub fn sync_all(&self) -> Operation<'_, NoBuffer, (), H> {
         Operation::new(self.handle(), Op::Sync { data_only: false }, NoBuffer)
     }
 
     /// Brings the data written so far to the device, with as much metadata as reading it back needs (`fdatasync`).
-    pub fn sync_data(&self) -> Operation<'_, NoBuffer, ()> {
+    pub fn sync_data(&self) -> Operation<'_, NoBuffer, (), H> {
         Operation::new(self.handle(), Op::Sync { data_only: true }, NoBuffer)
     }
 }

@@ -171,6 +171,11 @@ impl Object {
         Ok(bytes)
     }
 
+    /// A completion of an operation that goes on has its own hold on the object.
+    pub fn operation_added(&self) {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Returns what `admit` took of the send budget.
     pub fn sent(&self, budget: usize) {
         self.send_bytes.fetch_sub(budget, Ordering::Relaxed);
@@ -285,15 +290,35 @@ pub(crate) fn expect_ip(address: crate::op::Address) -> Result<SocketAddr, Error
 /// What a port can be told to take in: every socket and file of the library.
 ///
 /// Sealed: implemented by the library's objects.
-pub trait AsObject: sealed::Sealed {}
+pub trait AsObject: sealed::Sealed {
+    /// The same kind of object, on a per-thread port.
+    type OnLocal;
+}
 
 pub(crate) mod sealed {
+    use std::marker::PhantomData;
+
+    use crate::home::Shared;
+
     /// Access to the handle inside.
-    pub trait Sealed {
+    pub trait Sealed: Sized {
         #[doc(hidden)]
-        fn handle(&self) -> &Opaque;
+        fn opaque(&self) -> &Opaque;
+
+        /// # Safety
+        /// This handle is its object's only one, and the object's home is a port of the calling thread.
+        #[doc(hidden)]
+        unsafe fn into_local(self) -> <Self as super::AsObject>::OnLocal
+        where
+            Self: super::AsObject;
     }
 
-    /// The library's own handle, unnameable outside.
-    pub struct Opaque(pub(crate) super::Handle);
+    /// The library's own handle, unnameable outside; Send and Sync as its home is.
+    pub struct Opaque<H = Shared>(pub(crate) super::Handle, PhantomData<H>);
+
+    impl<H> Opaque<H> {
+        pub(crate) fn new(handle: super::Handle) -> Opaque<H> {
+            Opaque(handle, PhantomData)
+        }
+    }
 }

@@ -34,6 +34,7 @@ mod deliver;
 mod error;
 pub mod fs;
 mod handle;
+mod home;
 pub mod net;
 mod op;
 mod port;
@@ -52,12 +53,13 @@ struct Readme;
 pub use backend::{Backend, BackendInfo};
 pub use buf::{
     BufferPool, Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, Gather,
-    GatherMut, IoBuf, IoBufMut, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut, WithinMut, within,
+    GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut, WithinMut, within,
     within_list, within_list_mut, within_mut,
 };
 pub use deliver::Overlapped;
 pub use error::{Code, Error, Refused};
 pub use handle::{AsObject, Limits};
+pub use home::{Carries, Home, Local, Shared};
 pub use op::{Accepted, Address, Block, Brings, Completion, Datagram, Done, OpKind, Operation, Ticket, Value};
 pub use port::{Batch, CompletionPort, Concurrency, Key, Outcome, Packet, RefusedPost};
 pub use time::Wait;

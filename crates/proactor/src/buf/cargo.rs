@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::lowered::Buffers;
+use super::pool::BufferPool;
 use super::traits::{IoBuf, IoBufMut};
 use super::within::{Gather, GatherMut, Within, WithinList, WithinListMut, WithinMut};
 
@@ -35,6 +36,7 @@ pub trait Project<B>: Sealed {
 pub trait Sealed {}
 
 impl Sealed for NoBuffer {}
+impl Sealed for Multi {}
 impl<B> Sealed for Fill<B> {}
 impl<B> Sealed for Drain<B> {}
 impl<L> Sealed for FillList<L> {}
@@ -56,6 +58,15 @@ impl Cargo for NoBuffer {
 
 impl<B> Project<B> for NoBuffer {
     fn project(self, _: &mut B, _: &mut LoweredBuffers<'_>) {}
+}
+
+/// An operation of many completions: it brings its buffers with them, and only packets can deliver it.
+pub struct Multi(pub(crate) Option<BufferPool>);
+
+impl<B> Project<B> for Multi {
+    fn project(self, _: &mut B, into: &mut LoweredBuffers<'_>) {
+        into.0.pool = self.0;
+    }
 }
 
 /// One owned buffer to fill.

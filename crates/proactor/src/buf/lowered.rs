@@ -1,5 +1,6 @@
 //! What the kernel sees of a buffer or a list of buffers: addresses and lengths, nothing owned.
 
+use super::pool::BufferPool;
 use crate::backend::RawBuf;
 
 /// The lowered buffers of one operation. A list keeps its memory when a block is used again, so vectored operations
@@ -9,6 +10,8 @@ pub(crate) struct Buffers {
     first: RawBuf,
     list: Vec<RawBuf>,
     count: usize,
+    /// Where an operation of many completions takes its buffers from.
+    pub pool: Option<BufferPool>,
 }
 
 impl Buffers {
@@ -21,6 +24,7 @@ impl Buffers {
     pub fn clear(&mut self) {
         self.list.clear();
         self.count = 0;
+        self.pool = None;
     }
 
     pub fn push(&mut self, ptr: *mut u8, len: usize) {

@@ -12,7 +12,7 @@ mod within;
 
 pub(crate) use cargo::LoweredBuffers;
 pub use cargo::{
-    Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, NoBuffer, Project,
+    Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, Multi, NoBuffer, Project,
 };
 pub(crate) use lowered::Buffers;
 pub use pool::{BufferPool, PoolBuf};

@@ -13,7 +13,7 @@ use crate::backend;
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::Handle;
-use crate::op::{Delivery, Header, Op};
+use crate::op::{Delivery, Header, Op, Value, alloc_block};
 use crate::port::Entry;
 
 pub use overlapped::Overlapped;
@@ -41,7 +41,7 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
             object.as_ref().sent(budget);
         }
         match &(*block).delivery {
-            Delivery::Packet => packets.packet(Entry::of_block(header)),
+            Delivery::Packet | Delivery::Part => packets.packet(Entry::of_block(header)),
             Delivery::Overlapped(_) => {
                 if overlapped::complete(header) {
                     packets.bury(header);
@@ -50,6 +50,32 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
             Delivery::None => unreachable!("an operation without a delivery was started"),
         }
     }
+}
+
+/// Delivers one of several completions of an operation that goes on.
+///
+/// # Safety
+/// The caller owns the operation, whose delivery is a packet and whose object is alive.
+pub(crate) unsafe fn part(of: NonNull<Header>, bytes: usize, value: Value, packets: &mut impl Packets) {
+    let shell = alloc_block(());
+    // SAFETY: the shell is fresh and ours; the operation is the caller's, its count keeps the object while the shell takes
+    // one of its own.
+    unsafe {
+        let (work, part) = (&(*of.as_ptr()).work, shell.as_ptr());
+        let object = (*of.as_ptr()).object;
+        if let Some(object) = object {
+            object.as_ref().operation_added();
+        }
+        (*part).object = object;
+        (*part).delivery = Delivery::Part;
+        (*part).work.op = match work.op {
+            Op::AcceptMulti => Op::AcceptMulti,
+            _ => Op::RecvMulti,
+        };
+        (*part).work.bytes = bytes;
+        (*part).work.result = Ok(value);
+    }
+    packets.packet(Entry::of_block(shell));
 }
 
 /// Runs a user's drop on a thread that has other people's completions in hand: a panic in it is reported and goes no
@@ -67,6 +93,8 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
     let wants_buffers = !matches!(
         op,
         Op::Accept
+            | Op::AcceptMulti
+            | Op::RecvMulti
             | Op::Connect { .. }
             | Op::Ready { .. }
             | Op::Shutdown { .. }

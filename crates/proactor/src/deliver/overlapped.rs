@@ -21,6 +21,7 @@ use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
 use crate::error::{Code, Error, Refused};
 use crate::handle::Which;
+use crate::home::{Home, Shared as AnyThread};
 use crate::op::{
     Brings, Completion, Delivery, Done, Header, Layered, Operation, Ticket, alloc_block, begin, free_block, free_shell,
 };
@@ -131,18 +132,18 @@ pub(crate) unsafe fn complete(header: NonNull<Header>) -> bool {
 /// It makes progress whether or not anybody waits or sits in a port's `get`. Dropping it cancels the operation and lets
 /// the buffer go when the kernel has let go of it; a result that arrived already is lost with it.
 #[must_use = "dropping the handle cancels the operation"]
-pub struct Overlapped<C: Cargo, T> {
+pub struct Overlapped<C: Cargo, T, H: Home = AnyThread> {
     header: NonNull<Header>,
     ticket: Ticket,
-    kind: PhantomData<(C, T)>,
+    kind: PhantomData<(C, T, H)>,
 }
 
 // SAFETY: the handle owns its half of the block; the cargo is Send (Cargo: Send), the rest are atomics and plain data.
-unsafe impl<C: Cargo, T> Send for Overlapped<C, T> {}
+unsafe impl<C: Cargo, T> Send for Overlapped<C, T, AnyThread> {}
 // SAFETY: through a shared handle only the atomics are reached.
-unsafe impl<C: Cargo, T> Sync for Overlapped<C, T> {}
+unsafe impl<C: Cargo, T> Sync for Overlapped<C, T, AnyThread> {}
 
-impl<C: Cargo, T: Brings> Operation<'_, C, T> {
+impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
     /// Starts the operation and gives a handle to it.
     ///
     /// An object without a home gets the process's own, which one thread of the library serves; on a port's object
@@ -163,7 +164,7 @@ impl<C: Cargo, T: Brings> Operation<'_, C, T> {
     /// assert_eq!(&done.buffer[..], b"hello");
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn start(self) -> Result<Overlapped<C, T>, Refused<C::Back>> {
+    pub fn start(self) -> Result<Overlapped<C, T, H>, Refused<C::Back>> {
         let Operation { handle, op, cargo, .. } = self;
         let header = alloc_block(cargo);
         // SAFETY: a fresh block, ours alone until `start`.
@@ -191,7 +192,7 @@ impl<C: Cargo, T: Brings> Operation<'_, C, T> {
     }
 }
 
-impl<C: Cargo, T> Overlapped<C, T> {
+impl<C: Cargo, T, H: Home> Overlapped<C, T, H> {
     fn shared(&self) -> &Shared {
         // SAFETY: a block lives as long as its handle; `delivery` is not written between start and free.
         match unsafe { &(*self.header.as_ptr()).delivery } {
@@ -215,7 +216,7 @@ impl<C: Cargo, T> Overlapped<C, T> {
     }
 }
 
-impl<C: Cargo, T: Brings> Overlapped<C, T> {
+impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
     /// Whether the operation is over (`HasOverlappedIoCompleted`).
     pub fn is_complete(&self) -> bool {
         self.is_over()
@@ -276,13 +277,13 @@ impl<C: Cargo, T: Brings> Overlapped<C, T> {
     }
 }
 
-impl<C: Cargo, T> std::fmt::Debug for Overlapped<C, T> {
+impl<C: Cargo, T, H: Home> std::fmt::Debug for Overlapped<C, T, H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Overlapped").field("complete", &self.is_over()).finish_non_exhaustive()
     }
 }
 
-impl<C: Cargo, T> Drop for Overlapped<C, T> {
+impl<C: Cargo, T, H: Home> Drop for Overlapped<C, T, H> {
     fn drop(&mut self) {
         if !self.is_over() {
             self.request_cancel();

@@ -4,9 +4,10 @@ use crate::backend;
 use crate::buf::{LoweredBuffers, Project};
 use crate::error::{Code, Error, Refused};
 use crate::handle::Which;
+use crate::home::{Carries, Home};
 use crate::op::{Block, Delivery, Operation, Ticket, begin};
 
-impl<C, T> Operation<'_, C, T> {
+impl<C, T, H: Home> Operation<'_, C, T, H> {
     /// Starts the operation; its completion is a packet on the port the object is associated with, and the block comes
     /// back in it.
     ///
@@ -19,9 +20,10 @@ impl<C, T> Operation<'_, C, T> {
     /// associated with a port, or with one of another block type, or if the arguments make no sense;
     /// [`Code::InvalidHandle`] if the port is closed; [`Code::TooManyOperations`], [`Code::TooManyBytesQueued`] at the
     /// object's [`Limits`](crate::Limits); [`Code::Forked`] in a forked child.
-    pub fn packet<B: Send + 'static>(self, mut block: Block<B>) -> Result<Ticket, Refused<Block<B>>>
+    pub fn packet<B: 'static>(self, mut block: Block<B>) -> Result<Ticket, Refused<Block<B>>>
     where
         C: Project<B>,
+        H: Carries<B>,
     {
         let handle = self.handle;
         match self.prepare_packet(&mut block) {
@@ -38,7 +40,7 @@ impl<C, T> Operation<'_, C, T> {
         }
     }
 
-    fn prepare_packet<B: Send + 'static>(self, block: &mut Block<B>) -> Result<Ticket, Error>
+    fn prepare_packet<B: 'static>(self, block: &mut Block<B>) -> Result<Ticket, Error>
     where
         C: Project<B>,
     {
@@ -65,7 +67,7 @@ impl<C, T> Operation<'_, C, T> {
     }
 }
 
-impl<B: Send + 'static> Block<B> {
+impl<B: 'static> Block<B> {
     /// Starts an operation on an object that the block itself holds, and moves the block into it: as
     /// [`Operation::packet`], whose errors these are.
     ///
@@ -82,13 +84,17 @@ impl<B: Send + 'static> Block<B> {
     /// assert_eq!(port.get(None)?.packet().unwrap().done.bytes, 8);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn packet<C, T>(self, describe: impl for<'o> FnOnce(&'o B) -> Operation<'o, C, T>) -> Result<Ticket, Refused<Block<B>>>
+    pub fn packet<C, T, H>(
+        self,
+        describe: impl for<'o> FnOnce(&'o B) -> Operation<'o, C, T, H>,
+    ) -> Result<Ticket, Refused<Block<B>>>
     where
         C: Project<B>,
+        H: Carries<B>,
     {
         let Operation { handle, op, cargo, .. } = describe(&self);
         // The block may be consumed, and its handle dropped, before the start has returned.
         let handle = handle.clone();
-        Operation::<C, T>::new(&handle, op, cargo).packet(self)
+        Operation::<C, T, H>::new(&handle, op, cargo).packet(self)
     }
 }

@@ -29,20 +29,26 @@ fn io<T>(result: std::io::Result<T>) -> Result<T, Error> {
 macro_rules! object {
     ($name:ident) => {
         impl $crate::handle::sealed::Sealed for $name {
-            fn handle(&self) -> &$crate::handle::sealed::Opaque {
+            fn opaque(&self) -> &$crate::handle::sealed::Opaque {
                 &self.inner
+            }
+
+            unsafe fn into_local(self) -> $name<$crate::Local> {
+                $name::from_handle(self.inner.0)
             }
         }
 
-        impl $crate::AsObject for $name {}
+        impl $crate::AsObject for $name {
+            type OnLocal = $name<$crate::Local>;
+        }
 
-        impl $name {
+        impl<H: $crate::Home> $name<H> {
             pub(crate) fn handle(&self) -> &$crate::handle::Handle {
                 &self.inner.0
             }
 
-            pub(crate) fn from_handle(handle: $crate::handle::Handle) -> $name {
-                $name { inner: $crate::handle::sealed::Opaque(handle) }
+            pub(crate) fn from_handle(handle: $crate::handle::Handle) -> $name<H> {
+                $name { inner: $crate::handle::sealed::Opaque::new(handle) }
             }
 
             /// Sets how much may be in flight on this object at once. Operations past it are refused, with an error that
@@ -70,14 +76,14 @@ macro_rules! object {
             }
         }
 
-        impl Clone for $name {
+        impl<H: $crate::Home> Clone for $name<H> {
             /// Another handle to the same object; the last one dropped closes it.
-            fn clone(&self) -> $name {
+            fn clone(&self) -> $name<H> {
                 $name::from_handle(self.handle().clone())
             }
         }
 
-        impl std::fmt::Debug for $name {
+        impl<H: $crate::Home> std::fmt::Debug for $name<H> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.handle().fmt(f)
             }
@@ -89,55 +95,66 @@ pub(crate) use object;
 /// The operations of a connected stream.
 macro_rules! stream {
     ($name:ident) => {
-        impl $name {
+        impl<H: $crate::Home> $name<H> {
             /// Receives what is there, at least one byte, into `buf` from its first byte (`WSARecv`, `recv`).
             ///
             /// Completes with the byte count; 0 means the peer closed its sending half, or that `buf` has no room: a receive
             /// of no bytes waits until there is something to read and takes nothing. Several receives fill in call
             /// order. Errors: `ConnectionReset`, `ConnectionAborted` (this side closed), `Cancelled`.
-            pub fn recv<T: $crate::FillTarget>(&self, buf: T) -> $crate::Operation<'_, T::Cargo, ()> {
+            pub fn recv<T: $crate::FillTarget>(&self, buf: T) -> $crate::Operation<'_, T::Cargo, (), H> {
                 $crate::Operation::new(self.handle(), $crate::op::Op::Recv, buf.into_cargo())
             }
 
             /// As [`recv`](Self::recv), into a list of buffers, in order (`readv`).
-            pub fn recv_vectored<T: $crate::FillListTarget>(&self, bufs: T) -> $crate::Operation<'_, T::Cargo, ()> {
+            pub fn recv_vectored<T: $crate::FillListTarget>(&self, bufs: T) -> $crate::Operation<'_, T::Cargo, (), H> {
                 $crate::Operation::new(self.handle(), $crate::op::Op::Recv, bufs.into_cargo())
+            }
+
+            /// Receives piece after piece, each in a buffer of `pool`, until the peer closes, an error, or a cancel.
+            ///
+            /// Each piece is a packet with [`Value::Buffer`](crate::Value::Buffer), `more` set and no block: the key tells
+            /// whose it is. The last packet brings the block, with 0 bytes for the peer's close, or the error. With no
+            /// buffer free in the pool the operation ends with `InsufficientResources` and nothing lost: start it again
+            /// when buffers came back. Starting it once costs less than a receive for each piece; on a per-thread
+            /// port over io_uring the kernel itself goes on receiving.
+            pub fn recv_multi(&self, pool: &$crate::BufferPool) -> $crate::Operation<'_, $crate::Multi, $crate::PoolBuf, H> {
+                $crate::Operation::new(self.handle(), $crate::op::Op::RecvMulti, $crate::Multi(Some(pool.clone())))
             }
 
             /// Sends **all** of `buf` (`WSASend`, `send` until done).
             ///
             /// Completes once, when the last byte is in the socket's buffer. Sends go out in call order, whole. Errors, with
             /// the bytes that went before them: `ConnectionReset`, `Shutdown` (this side shut sending down), `Cancelled`.
-            pub fn send<T: $crate::DrainTarget>(&self, buf: T) -> $crate::Operation<'_, T::Cargo, ()> {
+            pub fn send<T: $crate::DrainTarget>(&self, buf: T) -> $crate::Operation<'_, T::Cargo, (), H> {
                 $crate::Operation::new(self.handle(), $crate::op::Op::Send, buf.into_cargo())
             }
 
             /// As [`send`](Self::send), from a list of buffers, in order (`writev`).
-            pub fn send_vectored<T: $crate::DrainListTarget>(&self, bufs: T) -> $crate::Operation<'_, T::Cargo, ()> {
+            pub fn send_vectored<T: $crate::DrainListTarget>(&self, bufs: T) -> $crate::Operation<'_, T::Cargo, (), H> {
                 $crate::Operation::new(self.handle(), $crate::op::Op::Send, bufs.into_cargo())
             }
 
             /// Completes when a receive would not wait: data, the peer's close, or an error (zero-byte `WSARecv`,
             /// `poll`). Takes no data and pins no buffer.
-            pub fn readable(&self) -> $crate::Operation<'_, $crate::NoBuffer, ()> {
+            pub fn readable(&self) -> $crate::Operation<'_, $crate::NoBuffer, (), H> {
                 let op = $crate::op::Op::Ready { interest: $crate::op::Interest::Read };
                 $crate::Operation::new(self.handle(), op, $crate::NoBuffer)
             }
 
             /// Completes when the socket's buffer has room to send.
-            pub fn writable(&self) -> $crate::Operation<'_, $crate::NoBuffer, ()> {
+            pub fn writable(&self) -> $crate::Operation<'_, $crate::NoBuffer, (), H> {
                 let op = $crate::op::Op::Ready { interest: $crate::op::Interest::Write };
                 $crate::Operation::new(self.handle(), op, $crate::NoBuffer)
             }
 
             /// Closes one half or both (`shutdown`), after every send started before it.
-            pub fn shutdown(&self, how: std::net::Shutdown) -> $crate::Operation<'_, $crate::NoBuffer, ()> {
+            pub fn shutdown(&self, how: std::net::Shutdown) -> $crate::Operation<'_, $crate::NoBuffer, (), H> {
                 $crate::Operation::new(self.handle(), $crate::op::Op::Shutdown { how }, $crate::NoBuffer)
             }
 
             /// Closes the sending half after every send started before it, as `DisconnectEx` does: later sends fail with
             /// `Shutdown` (10058), receives go on until the peer closes too.
-            pub fn disconnect(&self) -> $crate::Operation<'_, $crate::NoBuffer, ()> {
+            pub fn disconnect(&self) -> $crate::Operation<'_, $crate::NoBuffer, (), H> {
                 $crate::Operation::new(self.handle(), $crate::op::Op::Disconnect, $crate::NoBuffer)
             }
         }

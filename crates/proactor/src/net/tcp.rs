@@ -6,9 +6,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{adopt, io, object, stream};
 use crate::backend::{self, Descriptor};
-use crate::buf::{DrainTarget, FillTarget, NoBuffer};
+use crate::buf::{DrainTarget, FillTarget, Multi, NoBuffer};
 use crate::error::Error;
 use crate::handle::{Handle, Kind, expect_ip, sealed::Opaque};
+use crate::home::{Home, Shared};
 use crate::op::{Accepted, Address, Interest, Op, Operation};
 
 /// A TCP socket that listens.
@@ -23,8 +24,8 @@ use crate::op::{Accepted, Address, Interest, Op, Operation};
 /// assert_eq!(accepted.peer.ip(), Some(client.local_addr()?));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct TcpListener {
-    pub(crate) inner: Opaque,
+pub struct TcpListener<H: Home = Shared> {
+    pub(crate) inner: Opaque<H>,
 }
 
 object!(TcpListener);
@@ -42,7 +43,9 @@ impl TcpListener {
     pub(crate) fn from_socket(socket: Socket) -> TcpListener {
         TcpListener::from_handle(adopt(Kind::TcpListener, socket, true))
     }
+}
 
+impl<H: Home> TcpListener<H> {
     /// The address it listens on.
     pub fn local_addr(&self) -> Result<SocketAddr, Error> {
         expect_ip(Address::from_sock(&io(SockRef::from(self).local_addr())?))
@@ -53,18 +56,26 @@ impl TcpListener {
     /// Completes when a client connects; silent clients are accepted at once, so they cannot exhaust accepts. The
     /// listener's options are inherited. `TooManyDescriptors` leaves the listener and the client waiting; accept again
     /// when descriptors are free. A connection nobody takes out of the completion is closed.
-    pub fn accept(&self) -> Operation<'_, NoBuffer, Accepted<TcpStream>> {
+    pub fn accept(&self) -> Operation<'_, NoBuffer, Accepted<TcpStream>, H> {
         Operation::new(self.handle(), Op::Accept, NoBuffer)
     }
 
     /// Takes the next connection together with its first data (`AcceptEx` with a receive length). Completes on first data,
     /// or on the client's orderly close with 0 bytes; a client that stays silent keeps this accept for itself.
-    pub fn accept_with<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Accepted<TcpStream>> {
+    pub fn accept_with<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Accepted<TcpStream>, H> {
         Operation::new(self.handle(), Op::Accept, buf.into_cargo())
     }
 
+    /// Takes connection after connection, until an error or a cancel.
+    ///
+    /// Each is a packet with its connection, `more` set and no block; the last packet brings the block and the reason.
+    /// `TooManyDescriptors` ends it: start it again when descriptors are free.
+    pub fn accept_multi(&self) -> Operation<'_, Multi, Accepted<TcpStream>, H> {
+        Operation::new(self.handle(), Op::AcceptMulti, Multi(None))
+    }
+
     /// Completes when an accept would not wait.
-    pub fn readable(&self) -> Operation<'_, NoBuffer, ()> {
+    pub fn readable(&self) -> Operation<'_, NoBuffer, (), H> {
         Operation::new(self.handle(), Op::Ready { interest: Interest::Read }, NoBuffer)
     }
 }
@@ -81,8 +92,8 @@ impl TcpListener {
 /// assert_eq!(&accept.wait().buffer[..], b"first");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct TcpStream {
-    pub(crate) inner: Opaque,
+pub struct TcpStream<H: Home = Shared> {
+    pub(crate) inner: Opaque<H>,
 }
 
 object!(TcpStream);
@@ -117,15 +128,17 @@ impl TcpStream {
         let connected = socket.peer_addr().is_ok();
         TcpStream::from_handle(adopt(Kind::TcpStream, socket, connected))
     }
+}
 
+impl<H: Home> TcpStream<H> {
     /// Connects (`ConnectEx`; binding first is done for you). Completes when connected or with the reason it failed:
     /// `ConnectionRefused`, `IoTimeout`, `HostUnreachable`, `NetworkUnreachable`, `InvalidParameter` if it is connected.
-    pub fn connect(&self, addr: SocketAddr) -> Operation<'_, NoBuffer, ()> {
+    pub fn connect(&self, addr: SocketAddr) -> Operation<'_, NoBuffer, (), H> {
         Operation::new(self.handle(), Op::Connect { to: addr.into() }, NoBuffer)
     }
 
     /// Connects and sends all of `buf` as first data; completes when that is sent, with its byte count.
-    pub fn connect_with<T: DrainTarget>(&self, addr: SocketAddr, buf: T) -> Operation<'_, T::Cargo, ()> {
+    pub fn connect_with<T: DrainTarget>(&self, addr: SocketAddr, buf: T) -> Operation<'_, T::Cargo, (), H> {
         Operation::new(self.handle(), Op::Connect { to: addr.into() }, buf.into_cargo())
     }
 

@@ -8,6 +8,7 @@ use super::{adopt, io, object};
 use crate::buf::{DrainListTarget, DrainTarget, FillListTarget, FillTarget, NoBuffer};
 use crate::error::Error;
 use crate::handle::{Kind, expect_ip, sealed::Opaque};
+use crate::home::{Home, Shared};
 use crate::op::{Address, Datagram, Interest, Op, Operation};
 
 /// A UDP socket.
@@ -21,8 +22,8 @@ use crate::op::{Address, Datagram, Interest, Op, Operation};
 /// assert_eq!((&done.buffer[..], datagram.from.ip(), datagram.truncated), (&b"long"[..], Some(b.local_addr()?), true));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct UdpSocket {
-    pub(crate) inner: Opaque,
+pub struct UdpSocket<H: Home = Shared> {
+    pub(crate) inner: Opaque<H>,
 }
 
 object!(UdpSocket);
@@ -30,43 +31,43 @@ object!(UdpSocket);
 /// The operations of datagram sockets; `$addr` is what names a peer.
 macro_rules! datagrams {
     ($name:ident, $addr:ty) => {
-        impl $name {
+        impl<H: Home> $name<H> {
             /// Receives one datagram and its sender (`WSARecvFrom`, `recvmsg`).
             ///
             /// A datagram longer than `buf` is delivered as far as it fits and reported as truncated; the rest is lost. On
             /// a connected socket a peer that is not there shows as `ConnectionRefused`.
-            pub fn recv_from<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Datagram> {
+            pub fn recv_from<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Datagram, H> {
                 Operation::new(self.handle(), Op::RecvFrom, buf.into_cargo())
             }
 
             /// As [`recv_from`](Self::recv_from), into a list of buffers, in order.
-            pub fn recv_from_vectored<T: FillListTarget>(&self, bufs: T) -> Operation<'_, T::Cargo, Datagram> {
+            pub fn recv_from_vectored<T: FillListTarget>(&self, bufs: T) -> Operation<'_, T::Cargo, Datagram, H> {
                 Operation::new(self.handle(), Op::RecvFrom, bufs.into_cargo())
             }
 
             /// Sends `buf` as one datagram to `addr` (`WSASendTo`, `sendmsg`). `MessageTruncated` if it is too long for
             /// one.
-            pub fn send_to<T: DrainTarget>(&self, buf: T, addr: $addr) -> Operation<'_, T::Cargo, ()> {
+            pub fn send_to<T: DrainTarget>(&self, buf: T, addr: $addr) -> Operation<'_, T::Cargo, (), H> {
                 Operation::new(self.handle(), Op::SendTo { to: addr.into() }, buf.into_cargo())
             }
 
             /// As [`send_to`](Self::send_to), gathered from a list of buffers (64 at most).
-            pub fn send_to_vectored<T: DrainListTarget>(&self, bufs: T, addr: $addr) -> Operation<'_, T::Cargo, ()> {
+            pub fn send_to_vectored<T: DrainListTarget>(&self, bufs: T, addr: $addr) -> Operation<'_, T::Cargo, (), H> {
                 Operation::new(self.handle(), Op::SendTo { to: addr.into() }, bufs.into_cargo())
             }
 
             /// Sends `buf` as one datagram to the peer this socket is connected to.
-            pub fn send<T: DrainTarget>(&self, buf: T) -> Operation<'_, T::Cargo, ()> {
+            pub fn send<T: DrainTarget>(&self, buf: T) -> Operation<'_, T::Cargo, (), H> {
                 Operation::new(self.handle(), Op::SendTo { to: Address::Unnamed }, buf.into_cargo())
             }
 
             /// Completes when a datagram or an error can be received.
-            pub fn readable(&self) -> Operation<'_, NoBuffer, ()> {
+            pub fn readable(&self) -> Operation<'_, NoBuffer, (), H> {
                 Operation::new(self.handle(), Op::Ready { interest: Interest::Read }, NoBuffer)
             }
 
             /// Completes when a datagram can be sent.
-            pub fn writable(&self) -> Operation<'_, NoBuffer, ()> {
+            pub fn writable(&self) -> Operation<'_, NoBuffer, (), H> {
                 Operation::new(self.handle(), Op::Ready { interest: Interest::Write }, NoBuffer)
             }
         }
@@ -87,7 +88,9 @@ impl UdpSocket {
     pub(crate) fn from_socket(socket: Socket) -> UdpSocket {
         UdpSocket::from_handle(adopt(Kind::Udp, socket, true))
     }
+}
 
+impl<H: Home> UdpSocket<H> {
     /// Names the peer of [`send`](UdpSocket::send), and receives from nobody else. Takes effect at once.
     pub fn connect(&self, addr: SocketAddr) -> Result<(), Error> {
         io(SockRef::from(self).connect(&addr.into()))

@@ -7,9 +7,10 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::udp::datagrams;
 use super::{adopt, io, object, stream};
 use crate::backend::{self, Descriptor};
-use crate::buf::{DrainListTarget, DrainTarget, FillListTarget, FillTarget, NoBuffer};
+use crate::buf::{DrainListTarget, DrainTarget, FillListTarget, FillTarget, Multi, NoBuffer};
 use crate::error::Error;
 use crate::handle::{Handle, Kind, sealed::Opaque};
+use crate::home::{Home, Shared};
 use crate::op::{Accepted, Address, Datagram, Interest, Op, Operation};
 
 fn socket(kind: Type) -> Result<Socket, Error> {
@@ -30,8 +31,8 @@ fn bound(kind: Type, path: &Path) -> Result<Socket, Error> {
 /// let connection = listener.accept().start()?.wait().result?.stream;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct UnixListener {
-    pub(crate) inner: Opaque,
+pub struct UnixListener<H: Home = Shared> {
+    pub(crate) inner: Opaque<H>,
 }
 
 object!(UnixListener);
@@ -47,26 +48,36 @@ impl UnixListener {
     pub(crate) fn from_socket(socket: Socket) -> UnixListener {
         UnixListener::from_handle(adopt(Kind::UnixListener, socket, true))
     }
+}
 
+impl<H: Home> UnixListener<H> {
     /// Takes the next connection. As [`TcpListener::accept`](super::TcpListener::accept).
-    pub fn accept(&self) -> Operation<'_, NoBuffer, Accepted<UnixStream>> {
+    pub fn accept(&self) -> Operation<'_, NoBuffer, Accepted<UnixStream>, H> {
         Operation::new(self.handle(), Op::Accept, NoBuffer)
     }
 
     /// Takes the next connection with its first data. As [`TcpListener::accept_with`](super::TcpListener::accept_with).
-    pub fn accept_with<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Accepted<UnixStream>> {
+    pub fn accept_with<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Accepted<UnixStream>, H> {
         Operation::new(self.handle(), Op::Accept, buf.into_cargo())
     }
 
+    /// Takes connection after connection, until an error or a cancel.
+    ///
+    /// Each is a packet with its connection, `more` set and no block; the last packet brings the block and the reason.
+    /// `TooManyDescriptors` ends it: start it again when descriptors are free.
+    pub fn accept_multi(&self) -> Operation<'_, Multi, Accepted<UnixStream>, H> {
+        Operation::new(self.handle(), Op::AcceptMulti, Multi(None))
+    }
+
     /// Completes when an accept would not wait.
-    pub fn readable(&self) -> Operation<'_, NoBuffer, ()> {
+    pub fn readable(&self) -> Operation<'_, NoBuffer, (), H> {
         Operation::new(self.handle(), Op::Ready { interest: Interest::Read }, NoBuffer)
     }
 }
 
 /// A Unix stream connection, or a socket that will become one.
-pub struct UnixStream {
-    pub(crate) inner: Opaque,
+pub struct UnixStream<H: Home = Shared> {
+    pub(crate) inner: Opaque<H>,
 }
 
 object!(UnixStream);
@@ -99,22 +110,24 @@ impl UnixStream {
         let connected = socket.peer_addr().is_ok();
         UnixStream::from_handle(adopt(Kind::UnixStream, socket, connected))
     }
+}
 
+impl<H: Home> UnixStream<H> {
     /// Connects to a listener's path, given by [`Address::unix`]. `InsufficientResources` if its backlog is full: the
     /// system offers no way to wait for that.
-    pub fn connect(&self, addr: Address) -> Operation<'_, NoBuffer, ()> {
+    pub fn connect(&self, addr: Address) -> Operation<'_, NoBuffer, (), H> {
         Operation::new(self.handle(), Op::Connect { to: addr }, NoBuffer)
     }
 
     /// Connects and sends all of `buf` as first data.
-    pub fn connect_with<T: DrainTarget>(&self, addr: Address, buf: T) -> Operation<'_, T::Cargo, ()> {
+    pub fn connect_with<T: DrainTarget>(&self, addr: Address, buf: T) -> Operation<'_, T::Cargo, (), H> {
         Operation::new(self.handle(), Op::Connect { to: addr }, buf.into_cargo())
     }
 }
 
 /// A Unix datagram socket.
-pub struct UnixDatagram {
-    pub(crate) inner: Opaque,
+pub struct UnixDatagram<H: Home = Shared> {
+    pub(crate) inner: Opaque<H>,
 }
 
 object!(UnixDatagram);
@@ -139,7 +152,9 @@ impl UnixDatagram {
     pub(crate) fn from_socket(socket: Socket) -> UnixDatagram {
         UnixDatagram::from_handle(adopt(Kind::UnixDatagram, socket, true))
     }
+}
 
+impl<H: Home> UnixDatagram<H> {
     /// Names the peer of [`send`](UnixDatagram::send). Takes effect at once.
     pub fn connect(&self, addr: &Address) -> Result<(), Error> {
         match addr.to_sock() {

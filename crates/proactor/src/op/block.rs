@@ -37,6 +37,8 @@ pub(crate) enum Delivery {
     None,
     /// A packet on the port of the object's home.
     Packet,
+    /// As `Packet`, but one of several of an operation that goes on: a block of the library's own, without cargo.
+    Part,
     /// A handle somebody holds, or has dropped.
     Overlapped(Shared),
 }
@@ -212,6 +214,7 @@ impl Work {
         match &mut self.op {
             Op::Connect { to } | Op::SendTo { to } => *to = Address::Unnamed,
             Op::Open { path, .. } => *path = Default::default(),
+            Op::RecvMulti => self.buffers.pool = None,
             _ => {}
         }
     }
@@ -247,7 +250,7 @@ unsafe impl<B: Send> Send for Block<B> {}
 // SAFETY: a shared Block gives out only `&B`.
 unsafe impl<B: Sync> Sync for Block<B> {}
 
-impl<B: Send + 'static> Block<B> {
+impl<B: 'static> Block<B> {
     /// Allocates a block around `inner`.
     pub fn new(inner: B) -> Block<B> {
         Block { header: alloc_block(inner), owns: PhantomData }

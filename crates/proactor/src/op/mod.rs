@@ -3,6 +3,8 @@
 //! | operation | lane | completes when | Win32 / POSIX |
 //! |---|---|---|---|
 //! | `Accept` | read | a client connected (with first data: its first bytes, or its orderly close, came) | AcceptEx / accept4 |
+//! | `AcceptMulti` | read | each client that connects, until cancelled | AcceptEx again and again / accept4, multishot |
+//! | `RecvMulti` | read | each piece of data that comes, until the peer closes | WSARecv again and again / recv, multishot |
 //! | `Connect` | write | connected (with first data: and all of it sent), or failed | ConnectEx / connect |
 //! | `Recv`, `RecvFrom` | read | bytes or a datagram came, or the peer closed | WSARecv(From) / recvmsg |
 //! | `Send`, `SendTo` | write | **all** bytes are in the socket's buffer | WSASend(To) / sendmsg |
@@ -39,6 +41,10 @@ pub(crate) enum Op {
     Post,
     /// Buffers present: wait for first data too.
     Accept,
+    /// Many completions; the last one gives the block back.
+    AcceptMulti,
+    /// Many completions, each with a buffer of the pool the block names.
+    RecvMulti,
     /// Buffers present: send them as first data.
     Connect {
         to: Address,
@@ -89,7 +95,9 @@ pub(crate) enum Lane {
 impl Op {
     pub fn lane(&self) -> Lane {
         match self {
-            Op::Accept | Op::Recv | Op::RecvFrom | Op::Ready { interest: Interest::Read } => Lane::Read,
+            Op::Accept | Op::AcceptMulti | Op::Recv | Op::RecvMulti | Op::RecvFrom | Op::Ready { interest: Interest::Read } => {
+                Lane::Read
+            }
             Op::Shutdown { how: Shutdown::Read } => Lane::Read,
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
             Op::Shutdown { .. } | Op::Disconnect => Lane::Write,
@@ -101,6 +109,8 @@ impl Op {
         match self {
             Op::Post => OpKind::Post,
             Op::Accept => OpKind::Accept,
+            Op::AcceptMulti => OpKind::AcceptMulti,
+            Op::RecvMulti => OpKind::RecvMulti,
             Op::Connect { .. } => OpKind::Connect,
             Op::Recv => OpKind::Recv,
             Op::Send => OpKind::Send,
@@ -130,6 +140,10 @@ pub enum OpKind {
     Post,
     /// Accept.
     Accept,
+    /// Accept connections one after the other.
+    AcceptMulti,
+    /// Receive pieces one after the other.
+    RecvMulti,
     /// Connect.
     Connect,
     /// Receive from a connected socket.
@@ -161,6 +175,8 @@ impl fmt::Display for OpKind {
         f.write_str(match self {
             OpKind::Post => "post",
             OpKind::Accept => "accept",
+            OpKind::AcceptMulti => "accept-multi",
+            OpKind::RecvMulti => "receive-multi",
             OpKind::Connect => "connect",
             OpKind::Recv => "receive",
             OpKind::Send => "send",

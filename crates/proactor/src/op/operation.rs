@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use super::Op;
 use crate::handle::Handle;
+use crate::home::{Home, Shared};
 
 /// An operation described: what is asked, of which object, with which buffer. Nothing starts until a delivery is chosen:
 ///
@@ -12,20 +13,21 @@ use crate::handle::Handle;
 /// | [`.packet(block)`](Operation::packet) | a packet on the port the object is associated with |
 /// | [`.start()`](Operation::start) | an [`Overlapped`](crate::Overlapped) handle: ask, wait, cancel |
 #[must_use = "an operation does nothing until a delivery is chosen: .packet(block) or .start()"]
-pub struct Operation<'o, C, T> {
+pub struct Operation<'o, C, T, H: Home = Shared> {
     pub(crate) handle: &'o Handle,
     pub(crate) op: Op,
     pub(crate) cargo: C,
     brings: PhantomData<fn() -> T>,
+    home: PhantomData<H>,
 }
 
-impl<'o, C, T> Operation<'o, C, T> {
-    pub(crate) fn new(handle: &'o Handle, op: Op, cargo: C) -> Operation<'o, C, T> {
-        Operation { handle, op, cargo, brings: PhantomData }
+impl<'o, C, T, H: Home> Operation<'o, C, T, H> {
+    pub(crate) fn new(handle: &'o Handle, op: Op, cargo: C) -> Operation<'o, C, T, H> {
+        Operation { handle, op, cargo, brings: PhantomData, home: PhantomData }
     }
 }
 
-impl<C, T> std::fmt::Debug for Operation<'_, C, T> {
+impl<C, T, H: Home> std::fmt::Debug for Operation<'_, C, T, H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} on {:?}", self.op.kind(), self.handle)
     }

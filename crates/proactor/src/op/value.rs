@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::block::Work;
+use crate::buf::PoolBuf;
 use crate::error::{Code, Error};
 use crate::net::{TcpStream, UnixStream};
 
@@ -17,6 +18,8 @@ pub enum Value {
     Unix(Accepted<UnixStream>),
     /// A datagram's sender and whether it was cut.
     Datagram(Datagram),
+    /// A buffer of the operation's pool with what was received.
+    Buffer(PoolBuf),
 }
 
 /// An accepted connection. Dropping it closes the connection.
@@ -83,7 +86,7 @@ impl Brings for Accepted<TcpStream> {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Tcp(accepted) => Some(accepted),
-            Value::None | Value::Unix(_) | Value::Datagram(_) => None,
+            _ => None,
         }
     }
 }
@@ -92,7 +95,7 @@ impl Brings for Accepted<UnixStream> {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Unix(accepted) => Some(accepted),
-            Value::None | Value::Tcp(_) | Value::Datagram(_) => None,
+            _ => None,
         }
     }
 }
@@ -101,7 +104,7 @@ impl Brings for Datagram {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Datagram(datagram) => Some(datagram),
-            Value::None | Value::Tcp(_) | Value::Unix(_) => None,
+            _ => None,
         }
     }
 }

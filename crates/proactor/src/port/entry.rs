@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use super::key::Key;
 use crate::backend::Contract;
 use crate::error::Error;
-use crate::op::{Block, Done, Header, Op, OpKind, free_block, release_object};
+use crate::op::{Block, Delivery, Done, Header, Op, OpKind, free_block, free_shell, release_object};
 
 /// A packet as the queue holds it: a block, or a bare post.
 pub(crate) struct Entry {
@@ -86,9 +86,11 @@ pub struct Packet<B, K> {
     pub done: Done,
     /// Which operation it was.
     pub op: OpKind,
+    /// The operation goes on: more packets follow, and the last one brings the block.
+    pub more: bool,
 }
 
-impl<B: Send + 'static, K: Key> Packet<B, K> {
+impl<B: 'static, K: Key> Packet<B, K> {
     /// # Safety
     /// The entry came from a port of this B and K, and is owned by the caller.
     pub(crate) unsafe fn from_entry(entry: Entry) -> Packet<B, K> {
@@ -97,7 +99,7 @@ impl<B: Send + 'static, K: Key> Packet<B, K> {
         unsafe {
             let Some(header) = entry.block else {
                 let done = Done { bytes: entry.bytes, result: Ok(Default::default()) };
-                return Packet { key: K::from_raw(entry.key), block: None, done, op: OpKind::Post };
+                return Packet { key: K::from_raw(entry.key), block: None, done, op: OpKind::Post, more: false };
             };
             let block = header.as_ptr();
             let op = (*block).work.op.kind();
@@ -107,7 +109,14 @@ impl<B: Send + 'static, K: Key> Packet<B, K> {
                 None => K::from_raw((*block).key),
             };
             release_object(header);
-            Packet { key, block: Some(Block::from_raw(header)), done, op }
+            let more = matches!((*block).delivery, Delivery::Part);
+            let block = if more {
+                free_shell(header);
+                None
+            } else {
+                Some(Block::from_raw(header))
+            };
+            Packet { key, block, done, op, more }
         }
     }
 
@@ -131,7 +140,7 @@ pub enum Outcome<B, K> {
     Apc,
 }
 
-impl<B: Send + 'static, K: Key> Outcome<B, K> {
+impl<B: 'static, K: Key> Outcome<B, K> {
     pub(crate) fn of(packet: Packet<B, K>) -> Outcome<B, K> {
         match packet.done.result {
             Ok(_) => Outcome::Packet(packet),

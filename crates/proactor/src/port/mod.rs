@@ -95,7 +95,7 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     /// first operation; [`Code::InvalidHandle`] (6) if the port is closed, or the object cannot be waited for.
     pub fn associate(&self, object: &impl AsObject, key: K) -> Result<(), Error> {
         let raw = key.into_raw();
-        object.handle().0.associate(&self.inner, raw).inspect_err(|_| {
+        object.opaque().0.associate(&self.inner, raw).inspect_err(|_| {
             // SAFETY: `associate` failed, so the key is still ours.
             drop(unsafe { K::from_raw(raw) });
         })

@@ -168,6 +168,8 @@ fn perform(work: &mut Work, object: Option<&crate::handle::Object>) -> (usize, R
         Op::Open { .. }
         | Op::Post
         | Op::Accept
+        | Op::AcceptMulti
+        | Op::RecvMulti
         | Op::Connect { .. }
         | Op::Recv
         | Op::Send

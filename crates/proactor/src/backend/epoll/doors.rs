@@ -10,6 +10,7 @@ use super::ObjectState;
 use crate::error::Error;
 use crate::fs::{File, OpenOptions};
 use crate::handle::{Handle, Kind};
+use crate::home::Home;
 use crate::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use crate::port::{CompletionPort, Key};
 
@@ -66,15 +67,15 @@ impl OpenOptions {
 }
 
 macro_rules! doors {
-    ($($name:ty, $std:ty;)*) => {$(
-        impl AsFd for $name {
+    ($($name:ident, $std:ty;)*) => {$(
+        impl<H: Home> AsFd for $name<H> {
             /// Panics for a file that is not open yet.
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.handle().sys.borrow()
             }
         }
 
-        impl AsRawFd for $name {
+        impl<H: Home> AsRawFd for $name<H> {
             fn as_raw_fd(&self) -> RawFd {
                 self.handle().sys.raw()
             }
@@ -86,15 +87,15 @@ macro_rules! doors {
             }
         }
 
-        impl $name {
+        impl<H: Home> $name<H> {
             /// Takes the descriptor out, with nothing of the library left on it. Refused, with the object given back, while
             /// operations are in flight or other handles of it exist.
-            pub fn into_descriptor(self) -> Result<OwnedFd, crate::Refused<$name>> {
-                self.inner.0.into_descriptor().map_err(|(handle, error)| crate::Refused { error, back: <$name>::from_handle(handle) })
+            pub fn into_descriptor(self) -> Result<OwnedFd, crate::Refused<$name<H>>> {
+                self.inner.0.into_descriptor().map_err(|(handle, error)| crate::Refused { error, back: $name::from_handle(handle) })
             }
 
             /// As [`into_descriptor`](Self::into_descriptor), as the standard library's type.
-            pub fn into_std(self) -> Result<$std, crate::Refused<$name>> {
+            pub fn into_std(self) -> Result<$std, crate::Refused<$name<H>>> {
                 self.into_descriptor().map(<$std>::from)
             }
         }

@@ -432,6 +432,8 @@ impl Slot {
                     owned.pop();
                     settle(header, bytes, result, packets);
                 }
+                // SAFETY: the operation is this owner's, and its object alive.
+                Step::More(bytes, value) => unsafe { deliver::part(header, bytes, value, packets) },
                 Step::Blocked => owned.ready = false,
                 Step::AwaitsData => {
                     owned.pop();

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use super::lane::{self, CLOSED, Owned, READY, Slot};
 use super::port::Port;
 use super::sys;
-use super::types::BlockState;
+use super::types::{BlockState, RawBuf};
 use crate::buf::Buffers;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
@@ -17,6 +17,8 @@ use crate::op::{Accepted, Address, Datagram, Interest, Op, Value, Work};
 /// What trying an operation came to.
 pub(super) enum Step {
     Done(usize, Result<Value, Error>),
+    /// One completion of several.
+    More(usize, Value),
     /// Wait for the next edge.
     Blocked,
     /// An accept has its connection and waits for first data.
@@ -48,6 +50,10 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
     let fd = slot.fd();
     match &work.op {
         Op::Accept => accept(slot, work, sys, port),
+        Op::AcceptMulti => match accept(slot, work, sys, port) {
+            Step::Done(_, Ok(value)) => Step::More(0, value),
+            step => step,
+        },
         Op::Connect { to } => {
             if !sys.connecting {
                 match connect(fd, to) {
@@ -89,6 +95,7 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
             }
         }
         Op::Recv => recv(slot, owned, work),
+        Op::RecvMulti => recv_multi(slot, owned, work),
         Op::Send => explain_pipe(slot, owned, send_rest(slot, work)),
         Op::RecvFrom => {
             if work.buffers.total() == 0 {
@@ -154,6 +161,37 @@ fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
                     owned.ready = false;
                 }
                 return Step::Done(n, Ok(Value::None));
+            }
+            Err(libc::EAGAIN) => return Step::Blocked,
+            Err(libc::EINTR) => {}
+            Err(errno) => return broken(slot, 0, errno),
+        }
+    }
+}
+
+/// One piece of many, in a buffer of the operation's pool.
+fn recv_multi(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
+    let Some(pool) = &work.buffers.pool else { unreachable!("a receive of many has its pool") };
+    let mut buffer = match pool.take() {
+        Ok(buffer) => buffer,
+        Err(error) => return Step::Done(0, Err(error)),
+    };
+    let room = buffer.whole();
+    let raw = RawBuf::new(room.as_mut_ptr(), room.len());
+    loop {
+        match sys::recv(slot.fd(), &[raw]) {
+            Ok(0) => {
+                return match slot.lost() {
+                    Some(errno) => failed(0, errno),
+                    None => Step::Done(0, Ok(Value::None)),
+                };
+            }
+            Ok(n) => {
+                buffer.set_len(n);
+                if n < raw.len() && slot.is(Kind::TcpStream) && !owned.hup {
+                    owned.ready = false;
+                }
+                return Step::More(n, Value::Buffer(buffer));
             }
             Err(libc::EAGAIN) => return Step::Blocked,
             Err(libc::EINTR) => {}

@@ -280,6 +280,8 @@ fn entry(header: NonNull<Header>) -> Result<squeue::Entry, Error> {
             Op::Open { .. }
             | Op::Post
             | Op::Accept
+            | Op::AcceptMulti
+            | Op::RecvMulti
             | Op::Connect { .. }
             | Op::Recv
             | Op::Send
