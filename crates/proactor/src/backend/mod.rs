@@ -63,6 +63,19 @@ impl Contract {
     pub const NO_PACKETS: Contract = Contract { block_type: None, drop_key: |_| {} };
 }
 
+/// A port's settings, in plain numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub concurrency: u32,
+    /// Whether a worker that blocks outside the library gives its slot up.
+    pub block_monitor: bool,
+}
+
+impl Plan {
+    /// A port that one thread of the library serves.
+    pub const ALONE: Plan = Plan { concurrency: 1, block_monitor: false };
+}
+
 /// How a fetch from a port ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Got {

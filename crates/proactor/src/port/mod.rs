@@ -6,6 +6,7 @@
 mod batch;
 mod entry;
 mod key;
+mod settings;
 
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -15,6 +16,7 @@ pub use batch::Batch;
 pub(crate) use entry::{Entry, Fetch};
 pub use entry::{Outcome, Packet};
 pub use key::Key;
+pub use settings::{Concurrency, Settings};
 
 use crate::backend::{self, Contract, Got};
 use crate::error::{Code, Error, Refused};
@@ -33,23 +35,6 @@ type Carries<P> = fn(P) -> P;
 
 /// A post that was refused, with its key and block.
 pub type RefusedPost<B, K> = Refused<(K, Option<Block<B>>)>;
-
-/// How many workers of a port may run at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Concurrency {
-    /// As many as the process has processors (Win32's 0).
-    #[default]
-    Cores,
-    /// This many; at least one, at most 1,000,000.
-    Threads(u32),
-}
-
-impl From<u32> for Concurrency {
-    /// Zero means the number of processors, as in `CreateIoCompletionPort`.
-    fn from(n: u32) -> Concurrency {
-        if n == 0 { Concurrency::Cores } else { Concurrency::Threads(n) }
-    }
-}
 
 /// A completion port (`CreateIoCompletionPort`): packets from any number of sockets and files, for any number of
 /// workers, of which at most `concurrency` run at once.
@@ -76,17 +61,13 @@ pub struct CompletionPort<B = (), K: Key = usize> {
 }
 
 impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
-    /// A new port.
+    /// A new port: for so many workers at once, or with [`Settings`].
     ///
     /// Errors: [`Code::TooManyDescriptors`], [`Code::InsufficientResources`] from the system, [`Code::Forked`] in a
     /// forked child.
-    pub fn new(concurrency: impl Into<Concurrency>) -> Result<CompletionPort<B, K>, Error> {
-        let threads = match concurrency.into() {
-            Concurrency::Cores => std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
-            Concurrency::Threads(n) => n.clamp(1, 1_000_000),
-        };
+    pub fn new(settings: impl Into<Settings>) -> Result<CompletionPort<B, K>, Error> {
         let contract = contract::<K>(Some(Block::<B>::block_type()));
-        Ok(CompletionPort { inner: backend::Port::new(threads, contract)?, carries: PhantomData })
+        Ok(CompletionPort { inner: backend::Port::new(settings.into().plan(), contract)?, carries: PhantomData })
     }
 
     /// Makes this port the object's home, for life: completions of its operations come here, with `key`.

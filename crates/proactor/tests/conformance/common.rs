@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use proactor::net::TcpStream;
 use proactor::{
     Block, Brings, Cargo, Code, Completion, CompletionPort, Concurrency, Key, Operation, Outcome, Overlapped, Packet, Project,
-    Ticket, within_mut,
+    Settings, Ticket, within_mut,
 };
 
 /// The end of every wait: a test that reaches it fails.
@@ -48,6 +48,13 @@ pub type Port = CompletionPort<Io, usize>;
 #[track_caller]
 pub fn port(limit: u32) -> Arc<Port> {
     Arc::new(Port::new(Concurrency::Threads(limit)).expect("a port"))
+}
+
+/// A port whose workers keep their places while they run, whatever puts them to sleep for a moment (a sanitizer's runtime
+/// does, for its own locks); and where what a wait inside the library does cannot be the block monitor's doing.
+#[track_caller]
+pub fn unwatched_port(limit: u32) -> Arc<Port> {
+    Arc::new(Port::new(Settings::new(limit).block_monitor(false)).expect("a port"))
 }
 
 /// A block with a buffer of `size` zeros.

@@ -29,6 +29,17 @@ fn waiter(port: &Arc<Port>, go: &Flag) -> Worker<Option<usize>> {
     })
 }
 
+/// The same, and it sets an event when it has its packet.
+fn waiter_who_tells(port: &Arc<Port>, go: &Flag, event: &Event) -> Worker<usize> {
+    let (port, go, event) = (port.clone(), go.clone(), event.clone());
+    worker(move || {
+        go.wait();
+        let key = success(&port).key;
+        event.set();
+        key
+    })
+}
+
 fn started() -> Flag {
     let go = Flag::default();
     go.set();
@@ -40,7 +51,7 @@ fn a_thread_over_the_limit_times_out_even_while_packets_are_queued() {
     if wine() {
         skip!("a_thread_over_the_limit_times_out_even_while_packets_are_queued", "Wine ignores the limit");
     }
-    let (port, go) = (port(1), Flag::default());
+    let (port, go) = (unwatched_port(1), Flag::default());
     let other = worker({
         let (port, go) = (port.clone(), go.clone());
         move || {
@@ -62,7 +73,7 @@ fn concurrency_zero_is_the_number_of_processors() {
     }
     let cores = thread::available_parallelism().unwrap().get();
     assert_eq!(Concurrency::from(0), Concurrency::Cores);
-    let port = Arc::new(Port::new(0).unwrap());
+    let port = unwatched_port(0);
     let (running, stop) = (Arc::new(AtomicUsize::new(0)), Flag::default());
     let workers: Vec<_> = (0..cores)
         .map(|_| {
@@ -88,8 +99,9 @@ fn waiting_again_gets_the_next_packet_without_a_thread_switch() {
     if wine() {
         skip!("waiting_again_gets_the_next_packet_without_a_thread_switch", "Wine ignores the limit");
     }
-    let (port, go) = (port(1), Flag::default());
-    let other = waiter(&port, &go);
+    let (port, go) = (unwatched_port(1), Flag::default());
+    let event = Event::manual();
+    let other = waiter_who_tells(&port, &go, &event);
     run_here(&port);
     go.set();
     other.asleep();
@@ -99,7 +111,8 @@ fn waiting_again_gets_the_next_packet_without_a_thread_switch() {
     }
     assert!(!other.is_done());
     post(&port, 1000);
-    assert_eq!(other.join(), Some(1000), "this thread sleeps now, so the other may run");
+    assert!(event.wait_timeout(LONG), "this thread waits inside the library, so the other may run");
+    assert_eq!(other.join(), 1000);
 }
 
 #[test]
@@ -107,7 +120,7 @@ fn posting_from_the_only_running_thread_wakes_nobody_else() {
     if wine() {
         skip!("posting_from_the_only_running_thread_wakes_nobody_else", "Wine ignores the limit");
     }
-    let (port, go) = (port(1), Flag::default());
+    let (port, go) = (unwatched_port(1), Flag::default());
     let others = [waiter(&port, &go), waiter(&port, &go)];
     run_here(&port);
     go.set();
@@ -154,7 +167,7 @@ fn threads_that_wait_for_a_place_are_released_newest_first() {
     if wine() {
         skip!("threads_that_wait_for_a_place_are_released_newest_first", "Wine releases the oldest first");
     }
-    let port = port(1);
+    let port = unwatched_port(1);
     let (runs, go, blocked) = (Flag::default(), Flag::default(), Event::auto());
     let holder = worker({
         let (port, runs, go, blocked) = (port.clone(), runs.clone(), go.clone(), blocked.clone());
@@ -186,17 +199,9 @@ fn threads_that_wait_for_a_place_are_released_newest_first() {
 
 #[test]
 fn a_worker_that_waits_for_an_event_releases_another() {
-    let (port, go) = (port(1), Flag::default());
+    let (port, go) = (unwatched_port(1), Flag::default());
     let event = Event::manual();
-    let other = worker({
-        let (port, go, event) = (port.clone(), go.clone(), event.clone());
-        move || {
-            go.wait();
-            let key = success(&port).key;
-            event.set();
-            key
-        }
-    });
+    let other = waiter_who_tells(&port, &go, &event);
     run_here(&port);
     post(&port, 1);
     go.set();
@@ -206,7 +211,7 @@ fn a_worker_that_waits_for_an_event_releases_another() {
 
 #[test]
 fn a_worker_that_waits_for_an_overlapped_result_releases_another() {
-    let (port, go) = (port(1), Flag::default());
+    let (port, go) = (unwatched_port(1), Flag::default());
     let (ours, peer) = stream();
     let other = worker({
         let (port, go) = (port.clone(), go.clone());
@@ -264,11 +269,35 @@ fn a_worker_that_sleeps_releases_another() {
 }
 
 #[test]
+fn without_the_block_monitor_a_worker_that_blocks_outside_the_library_keeps_its_place() {
+    if cfg!(windows) {
+        skip!(
+            "without_the_block_monitor_a_worker_that_blocks_outside_the_library_keeps_its_place",
+            "the kernel always sees who blocks; the setting does nothing here"
+        );
+    }
+    let (port, go) = (unwatched_port(1), Flag::default());
+    let event = Event::manual();
+    let other = waiter_who_tells(&port, &go, &event);
+    run_here(&port);
+    go.set();
+    other.asleep();
+    post(&port, 1);
+    // Many times what the monitor takes.
+    thread::sleep(Duration::from_millis(200));
+    assert!(!other.is_done(), "the place of a worker that slept outside the library was given away");
+    assert_eq!(success(&port).key, 1, "the packet waited for the worker");
+    post(&port, 2);
+    assert!(event.wait_timeout(LONG), "a wait inside the library gives the place up all the same");
+    assert_eq!(other.join(), 2);
+}
+
+#[test]
 fn a_worker_that_runs_again_after_a_wait_may_overshoot_the_limit() {
     if wine() {
         skip!("a_worker_that_runs_again_after_a_wait_may_overshoot_the_limit", "Wine ignores the limit");
     }
-    let (port, go) = (port(1), Flag::default());
+    let (port, go) = (unwatched_port(1), Flag::default());
     let (event, told) = (Event::manual(), Flag::default());
     let other = worker({
         let (port, go, event, told) = (port.clone(), go.clone(), event.clone(), told.clone());
@@ -296,7 +325,7 @@ fn a_thread_whose_wait_timed_out_counts_as_running() {
     if wine() {
         skip!("a_thread_whose_wait_timed_out_counts_as_running", "Wine ignores the limit");
     }
-    let port = port(1);
+    let port = unwatched_port(1);
     let (timed_out, stop) = (Flag::default(), Flag::default());
     let other = worker({
         let (port, timed_out, stop) = (port.clone(), timed_out.clone(), stop.clone());
@@ -316,7 +345,7 @@ fn a_thread_whose_wait_timed_out_counts_as_running() {
 
 #[test]
 fn getting_from_another_port_gives_the_place_in_the_first_up() {
-    let (first, second) = (port(1), port(1));
+    let (first, second) = (unwatched_port(1), unwatched_port(1));
     let go = Flag::default();
     let other = waiter(&first, &go);
     run_here(&first);
@@ -334,7 +363,7 @@ fn no_more_than_the_limit_run_at_once() {
         skip!("no_more_than_the_limit_run_at_once", "Wine ignores the limit");
     }
     const PACKETS: usize = 4000;
-    let port = port(2);
+    let port = unwatched_port(2);
     let (running, most, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let workers: Vec<_> = (0..6)
         .map(|_| {

@@ -102,7 +102,7 @@ fn posts_survive_their_thread() {
 
 #[test]
 fn a_thread_that_ends_gives_its_place_to_another() {
-    let port = port(1);
+    let port = unwatched_port(1);
     let (running, end) = (Flag::default(), Flag::default());
     let first = worker({
         let (port, running, end) = (port.clone(), running.clone(), end.clone());

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use model::{Model, Released, Wait};
+use proactor::Settings;
 use worker::{Command, Port, Report, Worker};
 
 const THREADS: usize = 4;
@@ -41,6 +42,12 @@ fn is_skipped(test: &str) -> bool {
         println!("SKIP {test}: Wine ignores the concurrency limit");
     }
     wine
+}
+
+/// The rules know of no sleep outside the library, and yet there are some: a sanitizer's runtime puts a spinning worker
+/// to sleep for its own locks. The block monitor would rightly release another then.
+fn unwatched(concurrency: u32) -> Settings {
+    Settings::new(concurrency).block_monitor(false)
 }
 
 /// Xorshift: the same steps for the same seed, everywhere.
@@ -100,8 +107,8 @@ impl Driver {
     fn new(seed: u64) -> Driver {
         let mut random = Random(seed | 1);
         let max = 1 + random.below(3);
-        let port = Arc::new(Port::new(max as u32).expect("a port"));
-        let other = Arc::new(Port::new(THREADS as u32).expect("a port"));
+        let port = Arc::new(Port::new(unwatched(max as u32)).expect("a port"));
+        let other = Arc::new(Port::new(unwatched(THREADS as u32)).expect("a port"));
         let workers = (0..THREADS).map(|_| Worker::spawn(port.clone(), other.clone())).collect();
         Driver {
             random,
@@ -398,7 +405,7 @@ fn a_parked_worker_takes_the_place_of_the_one_that_polled() {
     if is_skipped("parked worker") {
         return;
     }
-    let (port, other) = (Arc::new(Port::new(2).expect("a port")), Arc::new(Port::new(2).expect("a port")));
+    let (port, other) = [(); 2].map(|()| Arc::new(Port::new(unwatched(2)).expect("a port"))).into();
     let mut workers: Vec<_> = (0..3).map(|_| Worker::spawn(port.clone(), other.clone())).collect();
     let hear = |worker: &Worker| {
         let end = Instant::now() + PATIENCE;

@@ -1,7 +1,7 @@
 //! The workers: real threads that do one command after the other, and report.
 //!
-//! A worker between two commands runs a handler, as the port sees it. It must really run: one that slept on a channel
-//! would be blocked outside the library, and the block monitor would rightly give its place away. So it spins.
+//! A worker between two commands runs a handler, as the port sees it. It must really run: where the kernel is the gate, one
+//! that slept on a channel would rightly lose its place. So it spins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

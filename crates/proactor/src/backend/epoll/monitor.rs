@@ -32,7 +32,8 @@ fn ports() -> MutexGuard<'static, Vec<Watched>> {
     PORTS.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Called when a port may need watching: all slots run and a thread waits. One load if it is watched already.
+/// Called when a port may need watching: all slots run and a thread waits. One load if it is watched already, or was made
+/// not to be.
 pub(super) fn watch(port: &Port) {
     if port.watched.load(Ordering::SeqCst) || port.watched.swap(true, Ordering::SeqCst) {
         return;

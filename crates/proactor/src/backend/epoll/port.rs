@@ -12,11 +12,11 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use super::super::Contract;
 use super::super::gate::{Freed, Gate};
 use super::super::queue::Queue;
 use super::super::wake::{Call, Wake};
 use super::super::worker::Worker;
+use super::super::{Contract, Plan};
 use super::files::Files;
 use super::lane::Slot;
 use super::slab::Slab;
@@ -57,7 +57,7 @@ pub(crate) struct Port {
     members: Mutex<Vec<Arc<Worker>>>,
     /// A foreign reactor watches the descriptor: every packet must show on it.
     foreign: AtomicBool,
-    /// The block monitor has this port on its list.
+    /// The block monitor has this port on its list, or shall never have it.
     pub(super) watched: AtomicBool,
     /// Served by the library's own thread and nobody else.
     is_process: bool,
@@ -78,11 +78,11 @@ impl Packets for ToQueue<'_> {
 }
 
 impl Port {
-    pub fn new(concurrency: u32, contract: Contract) -> Result<Arc<Port>, Error> {
-        Port::make(concurrency, contract, false)
+    pub fn new(plan: Plan, contract: Contract) -> Result<Arc<Port>, Error> {
+        Port::make(plan, contract, false)
     }
 
-    pub(super) fn make(concurrency: u32, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
+    pub(super) fn make(plan: Plan, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
         types::check_fork()?;
         types::watch_forks();
         let (epoll, kick, closing) = (sys::epoll()?, sys::eventfd()?, sys::eventfd()?);
@@ -93,7 +93,7 @@ impl Port {
             kick,
             closing,
             queue: Queue::new(),
-            gate: Gate::new(concurrency),
+            gate: Gate::new(plan.concurrency),
             wake: Wake::new(),
             closed: AtomicBool::new(false),
             slab: Slab::new(),
@@ -104,7 +104,7 @@ impl Port {
             nested: OnceLock::new(),
             members: Mutex::default(),
             foreign: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
+            watched: AtomicBool::new(!plan.block_monitor),
             is_process,
             this: this.clone(),
         }))

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use super::port::{NESTED, Port};
 use super::sys;
-use crate::backend::Contract;
+use crate::backend::{Contract, Plan};
 use crate::error::Error;
 use crate::time::Wait;
 
@@ -26,7 +26,7 @@ fn nests() -> MutexGuard<'static, Option<HashMap<u64, Weak<Port>>>> {
 pub(crate) fn process_port() -> Result<Arc<Port>, Error> {
     PROCESS
         .get_or_init(|| {
-            let port = Port::make(1, Contract::NO_PACKETS, true)?;
+            let port = Port::make(Plan::ALONE, Contract::NO_PACKETS, true)?;
             let served = port.clone();
             std::thread::Builder::new()
                 .name("proactor-io".into())

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 
-use super::super::Contract;
+use super::super::{Contract, Plan};
 use super::futex::{futex_wait, futex_wake_one};
 use super::object::object_of;
 use super::port::Port;
@@ -46,7 +46,7 @@ pub(crate) fn process_port() -> Result<Arc<Port>, Error> {
 fn process() -> Result<&'static Arc<Port>, Error> {
     static PROCESS: OnceLock<Result<Arc<Port>, Error>> = OnceLock::new();
     let made = PROCESS.get_or_init(|| {
-        let port = Port::make(1, Contract::NO_PACKETS, true)?;
+        let port = Port::make(Plan::ALONE, Contract::NO_PACKETS, true)?;
         let served = port.clone();
         std::thread::Builder::new()
             .name("proactor-io".into())

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 
-use super::super::{Contract, Got};
+use super::super::{Contract, Got, Plan};
 use super::inside::{self, Members};
 use super::lanes::Core;
 use super::object;
@@ -82,11 +82,13 @@ impl Packets for ToFetch<'_, '_> {
 }
 
 impl Port {
-    pub fn new(concurrency: u32, contract: Contract) -> Result<Arc<Port>, Error> {
-        Port::make(concurrency, contract, false)
+    pub fn new(plan: Plan, contract: Contract) -> Result<Arc<Port>, Error> {
+        Port::make(plan, contract, false)
     }
 
-    pub(super) fn make(concurrency: u32, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
+    pub(super) fn make(plan: Plan, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
+        // The kernel sees who blocks, and cannot be asked not to look.
+        let Plan { concurrency, block_monitor: _unused } = plan;
         let iocp = Iocp::new(concurrency)?;
         Ok(Arc::new_cyclic(|this| Port {
             iocp,
