@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 use crate::backend;
 use crate::error::{Code, Error};
@@ -42,7 +42,7 @@ impl Kind {
 
 /// Where an object's completions go, for life.
 pub(crate) struct Home {
-    pub port: Arc<backend::Port>,
+    pub port: backend::PortRef,
     pub key: usize,
 }
 
@@ -124,7 +124,7 @@ impl Object {
         self.home.get()
     }
 
-    fn find_home(&self, port: impl FnOnce() -> Result<Arc<backend::Port>, Error>, key: usize) -> Result<bool, Error> {
+    fn find_home(&self, port: impl FnOnce() -> Result<backend::PortRef, Error>, key: usize) -> Result<bool, Error> {
         let _one_at_a_time = self.homing.lock().unwrap_or_else(|p| p.into_inner());
         if self.home.get().is_some() {
             return Ok(false);
@@ -135,7 +135,7 @@ impl Object {
     }
 
     /// Gives the object its home. `Err` gives the reason; the key then still belongs to the caller.
-    pub fn associate(&self, port: &Arc<backend::Port>, key: usize) -> Result<(), Error> {
+    pub fn associate(&self, port: &backend::PortRef, key: usize) -> Result<(), Error> {
         match self.find_home(|| Ok(port.clone()), key)? {
             true => Ok(()),
             false => Err(Error::new(Code::InvalidParameter)
@@ -146,7 +146,7 @@ impl Object {
     /// The object's home, which becomes the process's own port if it has none yet.
     pub fn home_or_process(&self) -> Result<&Home, Error> {
         if self.home.get().is_none() {
-            self.find_home(backend::process_port, 0)?;
+            self.find_home(|| backend::process_port().map(Into::into), 0)?;
         }
         self.home.get().ok_or(Error::new(Code::InvalidHandle))
     }
@@ -218,6 +218,11 @@ impl Handle {
     pub fn set_limits(&self, limits: Limits) {
         self.most_operations.store(limits.operations, Ordering::Relaxed);
         self.most_send_bytes.store(limits.send_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether this is the object's only handle, and nothing is in flight on it.
+    pub fn is_alone(&self) -> bool {
+        self.users.load(Ordering::Acquire) == 1 && self.in_flight() == 0
     }
 
     pub fn cancel(&self, ticket: Ticket) -> Result<(), Error> {

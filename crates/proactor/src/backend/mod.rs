@@ -29,7 +29,11 @@ mod epoll;
 #[cfg(target_os = "linux")]
 mod gate;
 #[cfg(target_os = "linux")]
+mod local;
+#[cfg(target_os = "linux")]
 mod queue;
+#[cfg(target_os = "linux")]
+mod route;
 #[cfg(target_os = "linux")]
 mod uring;
 #[cfg(target_os = "linux")]
@@ -38,7 +42,7 @@ mod wake;
 mod worker;
 
 #[cfg(target_os = "linux")]
-pub(crate) use epoll::*;
+pub(crate) use {epoll::*, route::*};
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]

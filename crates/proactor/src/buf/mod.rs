@@ -15,6 +15,7 @@ pub use cargo::{
     Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, Multi, NoBuffer, Project,
 };
 pub(crate) use lowered::Buffers;
+pub(crate) use pool::none_free;
 pub use pool::{BufferPool, PoolBuf};
 pub use traits::{IoBuf, IoBufMut, Slice};
 pub use within::{

@@ -33,6 +33,12 @@ struct Shared {
     free: ArrayQueue<Box<[u8]>>,
 }
 
+/// What a pool without a free buffer answers.
+pub(crate) fn none_free() -> Error {
+    Error::new(Code::InsufficientResources)
+        .hint("every buffer of the pool is leased; wait for operations to complete, or make the pool larger")
+}
+
 impl BufferPool {
     /// A pool of `count` buffers (at least one) of `size` bytes.
     pub fn new(count: usize, size: usize) -> BufferPool {
@@ -43,14 +49,26 @@ impl BufferPool {
 
     /// Leases a buffer. Never waits: with none free it is [`Code::InsufficientResources`].
     pub fn take(&self) -> Result<PoolBuf, Error> {
-        let Some(mut bytes) = self.shared.free.pop() else {
-            return Err(Error::new(Code::InsufficientResources)
-                .hint("every buffer of the pool is leased; wait for operations to complete, or make the pool larger"));
-        };
+        self.lease().ok_or_else(none_free)
+    }
+
+    /// As `take`, without words for there being none.
+    pub(crate) fn lease(&self) -> Option<PoolBuf> {
+        let mut bytes = self.shared.free.pop()?;
         if bytes.len() != self.shared.size {
             bytes = vec![0; self.shared.size].into_boxed_slice();
         }
-        Ok(PoolBuf { bytes, filled: 0, pool: self.shared.clone() })
+        Some(PoolBuf { bytes, filled: 0, pool: self.shared.clone() })
+    }
+
+    /// How many buffers there are, free and leased.
+    pub fn capacity(&self) -> usize {
+        self.shared.free.capacity()
+    }
+
+    /// Whether both are the same pool.
+    pub(crate) fn is(&self, other: &BufferPool) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// How many buffers are free now.

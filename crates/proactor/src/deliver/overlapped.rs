@@ -13,6 +13,7 @@
 //! completer takes its own copy of the event before it sets COMPLETE, and wakes by address alone: the handle may have
 //! freed the block by then.
 
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
@@ -21,7 +22,7 @@ use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
 use crate::error::{Code, Error, Refused};
 use crate::handle::Which;
-use crate::home::{Home, Shared as AnyThread};
+use crate::home::{Home, Local, Shared as AnyThread};
 use crate::op::{
     Brings, Completion, Delivery, Done, Header, Layered, Operation, Ticket, alloc_block, begin, free_block, free_shell,
 };
@@ -231,16 +232,28 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
     }
 
     /// Waits for the result (`GetOverlappedResult` with `bWait`). A worker of a port that waits here releases another.
+    ///
+    /// On a per-thread port this thread completes the port's operations meanwhile; packets only queue.
     pub fn wait(self) -> Completion<T, C::Back> {
-        backend::while_blocked(|| self.shared().wait(Wait::Forever));
+        while !self.wait_over(Wait::Forever) {}
         self.take()
+    }
+
+    fn wait_over(&self, wait: Wait) -> bool {
+        if TypeId::of::<H>() != TypeId::of::<Local>() {
+            return backend::while_blocked(|| self.shared().wait(wait));
+        }
+        // SAFETY: `object` is written at start and when the block is freed, not in between; the handle keeps the block.
+        let port =
+            unsafe { (*self.header.as_ptr()).object.and_then(|object| object.as_ref().home()).map(|home| home.port.clone()) };
+        port.is_some_and(|port| port.drive(&|| self.is_over(), wait))
     }
 
     /// Waits for the result until `wait` ends; then gives the handle back with [`Code::WaitTimeout`] (258), or with
     /// [`Code::Incomplete`] (996) for a wait of no time at all. The operation goes on.
     pub fn wait_timeout(self, wait: impl Into<Wait>) -> Result<Completion<T, C::Back>, Refused<Self>> {
         let wait = wait.into();
-        if self.is_complete() || (!wait.is_poll() && backend::while_blocked(|| self.shared().wait(wait))) {
+        if self.is_complete() || (!wait.is_poll() && self.wait_over(wait)) {
             return Ok(self.take());
         }
         let code = if wait.is_poll() { Code::Incomplete } else { Code::WaitTimeout };

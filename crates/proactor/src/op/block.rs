@@ -182,7 +182,7 @@ pub(crate) fn thread_number() -> u64 {
 /// `object`, if given, is alive and the caller hands over one operation count of it.
 pub(crate) unsafe fn begin(header: &mut Header, op: Op, object: Option<NonNull<Object>>, delivery: Delivery) -> Ticket {
     debug_assert!(header.object.is_none(), "a block starts one operation at a time");
-    header.sys = Default::default();
+    header.sys.renew();
     header.object = object;
     header.delivery = delivery;
     let work = &mut header.work;

@@ -1,12 +1,12 @@
 //! Many packets at once.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Weak};
 
 use super::contract;
 use super::entry::{Entry, Fetch, Outcome, Packet};
 use super::key::Key;
 use crate::backend;
+use crate::home::{Home, Shared};
 
 /// Room for the packets of one [`get_many`](crate::CompletionPort::get_many), used again and again.
 ///
@@ -27,17 +27,21 @@ use crate::backend;
 /// }
 /// # Ok::<(), proactor::Error>(())
 /// ```
-pub struct Batch<B, K: Key> {
+pub struct Batch<B, K: Key, H: Home = Shared> {
     slots: Box<[Option<Entry>]>,
     at: usize,
-    port: Weak<backend::Port>,
-    carries: PhantomData<fn() -> (B, K)>,
+    /// Where the packets came from.
+    port: Option<backend::WeakRef>,
+    carries: PhantomData<(fn() -> (B, K), H)>,
 }
 
-impl<B: Send + 'static, K: Key> Batch<B, K> {
+// SAFETY: a shared port's batch refers to that port alone, whose packets any thread may have.
+unsafe impl<B: Send, K: Key> Send for Batch<B, K, Shared> {}
+
+impl<B: 'static, K: Key, H: Home> Batch<B, K, H> {
     /// Room for this many packets.
-    pub fn with_capacity(packets: usize) -> Batch<B, K> {
-        Batch { slots: (0..packets).map(|_| None).collect(), at: 0, port: Weak::new(), carries: PhantomData }
+    pub fn with_capacity(packets: usize) -> Batch<B, K, H> {
+        Batch { slots: (0..packets).map(|_| None).collect(), at: 0, port: None, carries: PhantomData }
     }
 
     /// How many packets one call may fetch.
@@ -60,15 +64,20 @@ impl<B: Send + 'static, K: Key> Batch<B, K> {
         Fetch::new(&mut self.slots)
     }
 
-    pub(crate) fn fetched_from(&mut self, port: &Arc<backend::Port>) {
-        if !std::ptr::eq(self.port.as_ptr(), Arc::as_ptr(port)) {
-            self.port = Arc::downgrade(port);
+    /// Remembers whose packets they are, when it is not known or another's.
+    pub(crate) fn fetched_from(
+        &mut self,
+        port: impl FnOnce() -> backend::PortRef,
+        is_same: impl FnOnce(&backend::WeakRef) -> bool,
+    ) {
+        if !self.port.as_ref().is_some_and(is_same) {
+            self.port = Some(port().downgrade());
         }
     }
 }
 
 /// Each packet carries its own status: [`Outcome::Packet`] or [`Outcome::Failed`].
-impl<B: Send + 'static, K: Key> Iterator for Batch<B, K> {
+impl<B: 'static, K: Key, H: Home> Iterator for Batch<B, K, H> {
     type Item = Outcome<B, K>;
 
     fn next(&mut self) -> Option<Outcome<B, K>> {
@@ -79,7 +88,7 @@ impl<B: Send + 'static, K: Key> Iterator for Batch<B, K> {
     }
 }
 
-impl<B, K: Key> Batch<B, K> {
+impl<B, K: Key, H: Home> Batch<B, K, H> {
     /// Gives what is left back to its port.
     pub(crate) fn give_back(&mut self) {
         let at = std::mem::take(&mut self.at);
@@ -87,14 +96,14 @@ impl<B, K: Key> Batch<B, K> {
             return;
         }
         let left = self.slots[at..].iter_mut().filter_map(Option::take);
-        match self.port.upgrade() {
+        match self.port.as_ref().and_then(backend::WeakRef::upgrade) {
             Some(port) => port.give_back(left),
             None => left.for_each(|entry| entry.discard(&contract::<K>(None))),
         }
     }
 }
 
-impl<B, K: Key> Drop for Batch<B, K> {
+impl<B, K: Key, H: Home> Drop for Batch<B, K, H> {
     fn drop(&mut self) {
         self.give_back();
     }

@@ -6,6 +6,7 @@
 mod batch;
 mod entry;
 mod key;
+mod local;
 mod settings;
 
 use std::any::TypeId;
@@ -16,6 +17,7 @@ pub use batch::Batch;
 pub(crate) use entry::{Entry, Fetch};
 pub use entry::{Outcome, Packet};
 pub use key::Key;
+pub use local::{LocalPort, RemotePort};
 pub use settings::{Concurrency, Settings};
 
 use crate::backend::{self, Contract, Got};
@@ -32,6 +34,38 @@ fn contract<K: Key>(block_type: Option<TypeId>) -> Contract {
 
 /// Takes and gives packets of a type, and holds none: the port is Send and Sync whatever they are.
 type Carries<P> = fn(P) -> P;
+
+/// The entry of a post, and its key in raw form.
+fn entry_of<B: 'static, K: Key>(key: K, bytes: usize, block: Option<Block<B>>) -> (usize, Entry) {
+    let raw = key.into_raw();
+    let entry = match block {
+        None => Entry { block: None, key: raw, bytes },
+        Some(mut block) => {
+            let header = block.header();
+            // SAFETY: no object is involved.
+            unsafe { begin(header, Op::Post, None, Delivery::Packet) };
+            header.key = raw;
+            header.work.bytes = bytes;
+            Entry::of_block(block.into_raw())
+        }
+    };
+    (raw, entry)
+}
+
+/// Gives key and block of a refused post back.
+///
+/// # Safety
+/// The entry is the one `entry_of` made with this raw key, and nobody else has either.
+unsafe fn refused_post<B: 'static, K: Key>(raw: usize, entry: Entry) -> RefusedPost<B, K> {
+    // SAFETY: the caller's promise.
+    let back = unsafe { (K::from_raw(raw), entry.block.map(|header| Block::from_raw(header))) };
+    let code = if backend::check_fork().is_err() { Code::Forked } else { Code::InvalidHandle };
+    Refused { error: Error::new(code), back }
+}
+
+fn no_room() -> Error {
+    Error::new(Code::InvalidParameter).hint("the batch has no room; make it for at least one packet")
+}
 
 /// A post that was refused, with its key and block.
 pub type RefusedPost<B, K> = Refused<(K, Option<Block<B>>)>;
@@ -76,7 +110,7 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     /// first operation; [`Code::InvalidHandle`] (6) if the port is closed, or the object cannot be waited for.
     pub fn associate(&self, object: &impl AsObject, key: K) -> Result<(), Error> {
         let raw = key.into_raw();
-        object.opaque().0.associate(&self.inner, raw).inspect_err(|_| {
+        object.opaque().0.associate(&self.inner.clone().into(), raw).inspect_err(|_| {
             // SAFETY: `associate` failed, so the key is still ours.
             drop(unsafe { K::from_raw(raw) });
         })
@@ -88,24 +122,9 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     /// Errors: [`Code::InvalidHandle`] (6) if the port is closed, [`Code::Forked`] in a forked child; key and block come
     /// back.
     pub fn post(&self, key: K, bytes: usize, block: Option<Block<B>>) -> Result<(), RefusedPost<B, K>> {
-        let raw = key.into_raw();
-        let entry = match block {
-            None => Entry { block: None, key: raw, bytes },
-            Some(mut block) => {
-                let header = block.header();
-                // SAFETY: no object is involved.
-                unsafe { begin(header, Op::Post, None, Delivery::Packet) };
-                header.key = raw;
-                header.work.bytes = bytes;
-                Entry::of_block(block.into_raw())
-            }
-        };
-        self.inner.post(entry).map_err(|entry| {
-            // SAFETY: the entry is the one made above, refused whole.
-            let back = unsafe { (K::from_raw(raw), entry.block.map(|header| Block::from_raw(header))) };
-            let code = if backend::check_fork().is_err() { Code::Forked } else { Code::InvalidHandle };
-            Refused { error: Error::new(code), back }
-        })
+        let (raw, entry) = entry_of(key, bytes, block);
+        // SAFETY: the entry is the one made above, refused whole.
+        self.inner.post(entry).map_err(|entry| unsafe { refused_post(raw, entry) })
     }
 
     /// Takes one packet, waiting for it until `wait` ends (`GetQueuedCompletionStatus`): `None` for ever, a `Duration`,
@@ -133,11 +152,11 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     pub fn get_many(&self, batch: &mut Batch<B, K>, wait: impl Into<Wait>) -> Result<bool, Error> {
         batch.give_back();
         if batch.capacity() == 0 {
-            return Err(Error::new(Code::InvalidParameter).hint("the batch has no room; make it for at least one packet"));
+            return Err(no_room());
         }
         match self.inner.get(&mut batch.fetch(), wait.into())? {
             Got::Entries => {
-                batch.fetched_from(&self.inner);
+                batch.fetched_from(|| self.inner.clone().into(), |port| port.is(&self.inner));
                 Ok(true)
             }
             Got::TimedOut => Ok(false),

@@ -50,6 +50,7 @@ impl Pool {
 
 /// Takes over a begun block.
 pub(super) fn start(port: Arc<Port>, header: NonNull<Header>) {
+    port.pool_begins();
     let mut state = POOL.lock();
     state.queue.push_back(Job { port, header });
     if state.idle >= state.queue.len() || state.threads == MOST {
@@ -89,6 +90,7 @@ pub(super) fn cancel(port: &Port, means: impl Fn(&Header) -> bool) -> usize {
 impl Job {
     fn finish(self, bytes: usize, result: Result<Value, Error>) {
         super::settle(self.header, bytes, result, &self.port);
+        self.port.pool_ended();
     }
 }
 

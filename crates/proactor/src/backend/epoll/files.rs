@@ -64,6 +64,11 @@ fn chosen() -> &'static Choice {
     })
 }
 
+/// Whether this process uses io_uring.
+pub(in crate::backend) fn has_uring() -> bool {
+    chosen().uring
+}
+
 fn decide(backend: Backend, why: &str) -> Choice {
     if backend == Backend::Epoll {
         return Choice { uring: false, reason: why.to_owned() };

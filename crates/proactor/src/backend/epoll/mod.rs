@@ -20,12 +20,16 @@ mod types;
 
 pub(crate) use super::worker::while_blocked;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
+pub(in crate::backend) use files::has_uring;
 pub(crate) use files::{choice, set_choice};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
-pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
+pub(crate) use object::ObjectState;
+pub(in crate::backend) use perform::pipe_code;
 pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
+pub(in crate::backend) use sys::{borrow, eventfd, send, signal};
 pub(crate) use types::{BlockState, Descriptor, RawBuf, check_fork, code_of};
+pub(in crate::backend) use types::{is_forked, watch_forks};
 
 /// Delivers a finished operation of the ring or the pool.
 pub(in crate::backend) fn deliver_settled(

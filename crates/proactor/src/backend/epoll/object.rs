@@ -1,10 +1,11 @@
-//! The backend's part of an object, and the four verbs on it: start, cancel, close, take the descriptor out.
+//! The backend's part of an object, and the four verbs on one of a shared port: start, cancel, close, take the descriptor
+//! out.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::{files, types};
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub(crate) struct ObjectState {
     connected: bool,
     /// O_NONBLOCK was set here on a descriptor that came without it, and is taken back when it goes out.
     made_nonblocking: AtomicBool,
+    /// O_NONBLOCK was taken off here, because a ring answers with EAGAIN where it stands; it is put back likewise.
+    made_blocking: AtomicBool,
 }
 
 impl ObjectState {
@@ -37,6 +40,7 @@ impl ObjectState {
             slot: OnceLock::new(),
             connected,
             made_nonblocking: AtomicBool::new(made_nonblocking),
+            made_blocking: AtomicBool::new(false),
         }
     }
 
@@ -47,6 +51,7 @@ impl ObjectState {
             slot: OnceLock::new(),
             connected: true,
             made_nonblocking: AtomicBool::new(false),
+            made_blocking: AtomicBool::new(false),
         }
     }
 
@@ -59,6 +64,44 @@ impl ObjectState {
         assert!(self.raw() != NO_FD, "the file is not open yet: wait for its open operation");
         // SAFETY: open as long as a user's handle exists, and this borrow is one's.
         unsafe { BorrowedFd::borrow_raw(self.raw()) }
+    }
+
+    /// Whether events can come already.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Index of its place in its home.
+    pub fn slot(&self) -> Option<u32> {
+        self.slot.get().copied()
+    }
+
+    pub fn set_slot(&self, index: u32) {
+        let _ = self.slot.set(index);
+    }
+
+    /// Takes O_NONBLOCK off until the descriptor goes out.
+    pub fn make_blocking(&self) {
+        if set_nonblocking(&self.borrow(), false) && !self.made_nonblocking.swap(false, Ordering::Relaxed) {
+            self.made_blocking.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the descriptor out; the object has none from now on.
+    pub fn take_fd(&self) -> Option<OwnedFd> {
+        let fd = self.fd.swap(NO_FD, Ordering::AcqRel);
+        // SAFETY: taken out of the object here; the caller takes it out of its place in the port.
+        (fd != NO_FD).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// Undoes what was done to a descriptor that goes out.
+    pub fn restore(&self, fd: &OwnedFd) {
+        if self.made_nonblocking.load(Ordering::Relaxed) {
+            set_nonblocking(fd, false);
+        }
+        if self.made_blocking.load(Ordering::Relaxed) {
+            set_nonblocking(fd, true);
+        }
     }
 
     /// Gives an opening file its descriptor. False, and the descriptor closed, if it has one.
@@ -87,7 +130,7 @@ impl fmt::Debug for ObjectState {
 }
 
 /// Sets or clears O_NONBLOCK; whether that changed anything.
-fn set_nonblocking(fd: &OwnedFd, on: bool) -> bool {
+fn set_nonblocking(fd: &impl AsRawFd, on: bool) -> bool {
     // SAFETY: plain calls on an open descriptor.
     unsafe {
         let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
@@ -115,88 +158,46 @@ impl super::Port {
             slot.close(self, &mut self.packets());
             return Err(error);
         }
-        let _ = object.sys.slot.set(slot.index);
+        object.sys.set_slot(slot.index);
         Ok(())
     }
-}
 
-/// Takes over a begun block.
-///
-/// # Safety
-/// The block was begun with an operation count of its object, its home is set, its buffers are lowered.
-pub(crate) unsafe fn start(header: NonNull<Header>) {
-    // SAFETY: the caller hands over the block; its operation count keeps the object through this function at least as
-    // long as the user's handle that started it.
-    let (object, lane) = unsafe {
-        let block = header.as_ptr();
-        match (*block).object {
-            Some(object) => (&*object.as_ptr(), (*block).work.op.lane()),
-            None => unreachable!("an operation without an object was started"),
-        }
-    };
-    let Some(home) = object.home() else { unreachable!("an operation was started on an object without a home") };
-    let port = &home.port;
-    match lane {
-        Lane::File => files::start(port, object, header),
-        side => match object.sys.slot.get().and_then(|index| port.slot(*index)) {
-            Some(slot) => slot.start(side, header, port, &mut port.packets()),
-            None => unreachable!("a socket at home has its slot"),
-        },
-    }
-}
-
-/// Cancels operations of an object; how many were meant.
-pub(crate) fn cancel(object: &Object, which: Which) -> usize {
-    let Some(home) = object.home() else { return 0 };
-    if types::is_forked() {
-        return 0;
-    }
-    let port = &home.port;
-    match object.sys.slot.get().and_then(|index| port.slot(*index)) {
-        Some(slot) => [Lane::Read, Lane::Write].map(|side| slot.cancel(side, which, port, &mut port.packets())).iter().sum(),
-        None => files::cancel(port, Some(object), which),
-    }
-}
-
-/// The last user's handle went.
-pub(crate) fn close(object: &Object) {
-    if types::is_forked() {
-        // The parent's port is shared with this child: leave it alone, close only this process's descriptor.
-        let fd = object.sys.fd.swap(NO_FD, Ordering::AcqRel);
-        if fd != NO_FD {
-            // SAFETY: this process's number, taken out of the object here.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
-        }
-        return;
-    }
-    let Some(home) = object.home() else { return };
-    let port = &home.port;
-    match object.sys.slot.get().and_then(|index| port.slot(*index)) {
-        Some(slot) => slot.close(port, &mut port.packets()),
-        None => {
-            files::cancel(port, Some(object), Which::All);
+    /// Takes over a begun block, as `backend::start` has it.
+    pub fn start(self: &Arc<Self>, object: &Object, header: NonNull<Header>) {
+        // SAFETY: begun, and this backend's now.
+        match unsafe { (*header.as_ptr()).work.op.lane() } {
+            Lane::File => files::start(self, object, header),
+            side => match object.sys.slot().and_then(|index| self.slot(index)) {
+                Some(slot) => slot.start(side, header, self, &mut self.packets()),
+                None => unreachable!("a socket at home has its slot"),
+            },
         }
     }
-}
 
-/// Gives the descriptor up. The caller saw that nothing is in flight and that it holds the only handle.
-pub(crate) fn take_descriptor(object: &Object) -> Option<OwnedFd> {
-    let fd = object.sys.fd.swap(NO_FD, Ordering::AcqRel);
-    if fd == NO_FD {
-        return None;
+    pub fn cancel(&self, object: &Object, which: Which) -> usize {
+        match object.sys.slot().and_then(|index| self.slot(index)) {
+            Some(slot) => [Lane::Read, Lane::Write].map(|side| slot.cancel(side, which, self, &mut self.packets())).iter().sum(),
+            None => files::cancel(self, Some(object), which),
+        }
     }
-    if let Some((home, index)) = object.home().zip(object.sys.slot.get())
-        && let Some(slot) = home.port.slot(*index)
-    {
-        home.port.unwatch(fd);
-        slot.fd.store(u32::MAX, crate::shim::Ordering::Relaxed);
+
+    /// The last user's handle went.
+    pub fn close_object(&self, object: &Object) {
+        match object.sys.slot().and_then(|index| self.slot(index)) {
+            Some(slot) => slot.close(self, &mut self.packets()),
+            None => {
+                files::cancel(self, Some(object), Which::All);
+            }
+        }
     }
-    // SAFETY: taken out of the object and its slot, so owned by nobody else.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    if object.sys.made_nonblocking.load(Ordering::Relaxed) {
-        set_nonblocking(&fd, false);
+
+    /// The descriptor was taken out of the object, with nothing in flight on it.
+    pub fn release(&self, object: &Object, fd: &OwnedFd) {
+        if let Some(slot) = object.sys.slot().and_then(|index| self.slot(index)) {
+            self.unwatch(fd.as_raw_fd());
+            slot.fd.store(u32::MAX, crate::shim::Ordering::Relaxed);
+        }
     }
-    Some(fd)
 }
 
 /// Closes a slot's descriptor, if it still has it.

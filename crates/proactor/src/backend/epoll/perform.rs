@@ -222,17 +222,20 @@ fn send_rest(slot: &Slot, work: &mut Work) -> Step {
 }
 
 /// EPIPE says three things: this side shut down, the connection is gone, or there was none yet.
+pub(in crate::backend) fn pipe_code(shut: bool, is_tcp: bool, connected: bool) -> Code {
+    match (shut, is_tcp) {
+        (true, _) => Code::Shutdown,
+        (false, true) if connected => Code::ConnectionReset,
+        (false, true) => Code::NotConnected,
+        (false, false) => Code::BrokenPipe,
+    }
+}
+
 fn explain_pipe(slot: &Slot, owned: &Owned, step: Step) -> Step {
     match step {
         Step::Done(bytes, Err(error)) if error.raw_os_error() == Some(libc::EPIPE) => {
             let connected = slot.connected.load(crate::shim::Ordering::SeqCst) != 0;
-            let code = match (owned.shut, slot.is(Kind::TcpStream)) {
-                (true, _) => Code::Shutdown,
-                (false, true) if connected => Code::ConnectionReset,
-                (false, true) => Code::NotConnected,
-                (false, false) => Code::BrokenPipe,
-            };
-            Step::Done(bytes, Err(error.with_code(code)))
+            Step::Done(bytes, Err(error.with_code(pipe_code(owned.shut, slot.is(Kind::TcpStream), connected))))
         }
         step => step,
     }

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use super::super::gate::{Freed, Gate};
 use super::super::queue::Queue;
@@ -34,6 +35,9 @@ pub(super) const KICK: u64 = SPECIAL;
 pub(super) const CLOSING: u64 = SPECIAL | 1;
 pub(super) const RING: u64 = SPECIAL | 2;
 pub(super) const NESTED: u64 = SPECIAL | 1 << 62;
+
+/// How long the end of a thread's own port waits for its file operations.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Most events of one poll.
 pub(super) const EVENTS: usize = 16;
@@ -59,9 +63,21 @@ pub(crate) struct Port {
     foreign: AtomicBool,
     /// The block monitor has this port on its list, or shall never have it.
     pub(super) watched: AtomicBool,
-    /// Served by the library's own thread and nobody else.
-    is_process: bool,
+    serves: Serves,
+    /// Operations of a port with an owner that the blocking pool has.
+    pooled: AtomicUsize,
     pub(super) this: Weak<Port>,
+}
+
+/// Whose threads complete the port's operations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// Those inside `get`, and the library's while there are none.
+    Anyone,
+    /// The library's own alone.
+    Process,
+    /// One user's thread alone; what its packets carry may not be dropped elsewhere.
+    Owner(std::thread::ThreadId),
 }
 
 /// Where completions go that no fetching thread takes: the port's queue.
@@ -79,10 +95,16 @@ impl Packets for ToQueue<'_> {
 
 impl Port {
     pub fn new(plan: Plan, contract: Contract) -> Result<Arc<Port>, Error> {
-        Port::make(plan, contract, false)
+        Port::make(plan, contract, Serves::Anyone)
     }
 
-    pub(super) fn make(plan: Plan, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
+    /// A port for the calling thread alone.
+    pub fn private(contract: Contract) -> Result<Arc<Port>, Error> {
+        let plan = Plan { concurrency: 1, block_monitor: false };
+        Port::make(plan, contract, Serves::Owner(std::thread::current().id()))
+    }
+
+    pub(super) fn make(plan: Plan, contract: Contract, serves: Serves) -> Result<Arc<Port>, Error> {
         types::check_fork()?;
         types::watch_forks();
         let (epoll, kick, closing) = (sys::epoll()?, sys::eventfd()?, sys::eventfd()?);
@@ -105,7 +127,8 @@ impl Port {
             members: Mutex::default(),
             foreign: AtomicBool::new(false),
             watched: AtomicBool::new(!plan.block_monitor),
-            is_process,
+            serves,
+            pooled: AtomicUsize::new(0),
             this: this.clone(),
         }))
     }
@@ -241,6 +264,11 @@ impl Port {
 
     /// Drops everything queued: the port is closed.
     fn drain(&self) {
+        if let Serves::Owner(owner) = self.serves
+            && owner != std::thread::current().id()
+        {
+            return;
+        }
         while let Some(entry) = self.queue.pop() {
             entry.discard(&self.contract);
         }
@@ -280,20 +308,33 @@ impl Port {
 
     /// An overlapped operation starts: it must progress though nobody calls `get`.
     pub fn attend(&self) {
-        if !self.is_process {
+        if self.serves == Serves::Anyone {
             self.waitables.fetch_add(1, Ordering::SeqCst);
             reaper::arm(self);
         }
     }
 
     pub fn attended(&self) {
-        if !self.is_process {
+        if self.serves == Serves::Anyone {
             self.waitables.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     pub(super) fn is_unattended(&self) -> bool {
         self.waitables.load(Ordering::SeqCst) > 0 && self.gate.counts().idle() == 0
+    }
+
+    /// For a port's only thread: completes operations, and only queues packets, until `done` or the end of `wait`.
+    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait) -> bool {
+        let mut looked = false;
+        while !done() {
+            if (looked && wait.is_over()) || types::is_forked() {
+                return false;
+            }
+            self.reap(wait);
+            looked = true;
+        }
+        true
     }
 
     /// Takes what has happened, without waiting; packets only queue. Called by the library's thread.
@@ -319,7 +360,31 @@ impl Port {
         }
     }
 
+    /// The blocking pool takes an operation over.
+    pub fn pool_begins(&self) {
+        self.pooled.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The blocking pool delivered an operation. A port's only thread may wait for that in the poll.
+    pub fn pool_ended(&self) {
+        self.pooled.fetch_sub(1, Ordering::SeqCst);
+        if matches!(self.serves, Serves::Owner(_)) {
+            sys::signal(&self.kick);
+        }
+    }
+
     // ---- close ----
+
+    /// Closes a port with an owner, on its thread. What the blocking pool has of it is waited for: its packets may only be
+    /// dropped here.
+    pub fn close_private(&self) {
+        self.close();
+        let end = Instant::now() + PATIENCE;
+        if !self.drive(&|| self.pooled.load(Ordering::SeqCst) == 0, Wait::Until(end)) && !types::is_forked() {
+            log::warn!("proactor: file operations of a closed per-thread port do not end; their memory is left to them");
+        }
+        self.drain();
+    }
 
     /// Closes the port: waiters are told, packets dropped, and operations that could only have become packets here are
     /// cancelled. Sockets and their overlapped operations go on.

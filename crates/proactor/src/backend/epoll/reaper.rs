@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
-use super::port::{NESTED, Port};
+use super::port::{NESTED, Port, Serves};
 use super::sys;
 use crate::backend::{Contract, Plan};
 use crate::error::Error;
@@ -26,7 +26,7 @@ fn nests() -> MutexGuard<'static, Option<HashMap<u64, Weak<Port>>>> {
 pub(crate) fn process_port() -> Result<Arc<Port>, Error> {
     PROCESS
         .get_or_init(|| {
-            let port = Port::make(Plan::ALONE, Contract::NO_PACKETS, true)?;
+            let port = Port::make(Plan::ALONE, Contract::NO_PACKETS, Serves::Process)?;
             let served = port.clone();
             std::thread::Builder::new()
                 .name("proactor-io".into())

@@ -31,13 +31,13 @@ pub(super) fn epoll() -> Result<OwnedFd, Error> {
     check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).map(owned)
 }
 
-pub(super) fn eventfd() -> Result<OwnedFd, Error> {
+pub(in crate::backend) fn eventfd() -> Result<OwnedFd, Error> {
     // SAFETY: no pointers.
     check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).map(owned)
 }
 
 /// Adds one to an eventfd. At the counter's end the write fails, and the descriptor is readable all the same.
-pub(super) fn signal(event: &OwnedFd) {
+pub(in crate::backend) fn signal(event: &OwnedFd) {
     let one = 1_u64;
     // SAFETY: eight readable bytes.
     unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), 8) };
@@ -102,7 +102,7 @@ pub(super) fn recv(fd: libc::c_int, bufs: &[RawBuf]) -> Result<usize, i32> {
     })
 }
 
-pub(super) fn send(fd: libc::c_int, bufs: &[RawBuf], to: Option<&socket2::SockAddr>) -> Result<usize, i32> {
+pub(in crate::backend) fn send(fd: libc::c_int, bufs: &[RawBuf], to: Option<&socket2::SockAddr>) -> Result<usize, i32> {
     const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     if let ([one], None) = (bufs, to) {
         // SAFETY: the block owns the buffer until its operation completes, which is after this call.
@@ -164,7 +164,7 @@ pub(super) fn accept(fd: libc::c_int) -> Result<(OwnedFd, socket2::SockAddr), i3
 }
 
 /// Borrows a descriptor that the caller knows to be open.
-pub(super) fn borrow(fd: &libc::c_int) -> BorrowedFd<'_> {
+pub(in crate::backend) fn borrow(fd: &libc::c_int) -> BorrowedFd<'_> {
     // SAFETY: the slot or object the number came from keeps it open for as long as it is borrowed.
     unsafe { BorrowedFd::borrow_raw(*fd) }
 }

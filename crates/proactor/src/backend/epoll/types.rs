@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::local::Extra;
 use crate::error::{Code, Error};
 use crate::op::Header;
 
@@ -46,7 +47,6 @@ impl Default for RawBuf {
 }
 
 /// This backend's part of a block.
-#[derive(Default)]
 pub(crate) struct BlockState {
     /// The next operation of the lane, or of the ring's list.
     pub(in crate::backend) next: Option<NonNull<Header>>,
@@ -54,10 +54,43 @@ pub(crate) struct BlockState {
     pub(in crate::backend) connecting: bool,
     /// An accept that has its connection and waits for first data.
     pub(in crate::backend) child: Option<super::perform::Child>,
+    /// The previous operation of a per-thread port's list.
+    pub(in crate::backend) previous: Option<NonNull<Header>>,
     /// Asked to cancel while the ring had it.
     pub(in crate::backend) cancelled: bool,
     /// The path of an open operation, for as long as the kernel may read it.
     pub(in crate::backend) path: Option<std::ffi::CString>,
+    /// The buffer group of a receive of many on a per-thread port.
+    pub(in crate::backend) group: u16,
+    /// Kept from one operation of the block to the next.
+    pub(in crate::backend) extra: Option<Box<Extra>>,
+}
+
+impl Default for BlockState {
+    fn default() -> BlockState {
+        BlockState {
+            next: None,
+            previous: None,
+            connecting: false,
+            child: None,
+            cancelled: false,
+            path: None,
+            group: u16::MAX,
+            extra: None,
+        }
+    }
+}
+
+impl BlockState {
+    /// For the block's next operation.
+    pub fn renew(&mut self) {
+        let extra = self.extra.take();
+        *self = BlockState { extra, ..BlockState::default() };
+    }
+
+    pub(in crate::backend) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_with(|| Box::new(Extra::empty()))
+    }
 }
 
 /// The library's code for an errno.
@@ -104,7 +137,7 @@ pub(crate) fn is_forked() -> bool {
 }
 
 /// From the first port on, a fork marks its child.
-pub(super) fn watch_forks() {
+pub(in crate::backend) fn watch_forks() {
     static WATCH: Once = Once::new();
     extern "C" fn in_child() {
         FORKED.store(true, Ordering::Relaxed);

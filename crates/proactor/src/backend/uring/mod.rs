@@ -238,7 +238,7 @@ impl Ring {
 }
 
 /// The one match of this backend: the submission entry of an operation.
-fn entry(header: NonNull<Header>) -> Result<squeue::Entry, Error> {
+pub(super) fn entry(header: NonNull<Header>) -> Result<squeue::Entry, Error> {
     // SAFETY: a begun block that the caller is about to hand to the ring; an overlapped handle looks only at `delivery`.
     let (work, sys, object) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys, (*header.as_ptr()).object) };
     let Some(object) = object else { return Err(Error::new(Code::InvalidHandle)) };
@@ -297,7 +297,7 @@ fn entry(header: NonNull<Header>) -> Result<squeue::Entry, Error> {
 }
 
 /// What a completion means; `None` if the operation goes on.
-fn outcome(header: NonNull<Header>, result: i32) -> Option<Result<Value, Error>> {
+pub(super) fn outcome(header: NonNull<Header>, result: i32) -> Option<Result<Value, Error>> {
     // SAFETY: taken out of the ring's list after its completion, under the lock; as in `entry`.
     let (work, sys, object) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys, (*header.as_ptr()).object) };
     let Ok(n) = usize::try_from(result) else {

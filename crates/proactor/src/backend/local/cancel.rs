@@ -1,0 +1,122 @@
+//! Cancel, close of an object, and the descriptor's way out.
+//!
+//! What waits behind a lane's head ends at once; what the kernel has is asked to end, and does so by its own completion.
+//! Once the port is closed nobody enters the kernel for it any more, so these calls do it themselves, until what they
+//! cancelled has ended.
+
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use io_uring::opcode;
+
+use super::lanes::{Lanes, NO_FD};
+use super::port::{CANCEL, Core, Port, object_of};
+use crate::error::{Code, Error};
+use crate::handle::{Object, Which};
+use crate::op::{Header, Lane as Side};
+
+const SIDES: [Side; 2] = [Side::Read, Side::Write];
+
+/// Cancels operations of an object; how many were meant.
+pub(in crate::backend) fn cancel(port: &Rc<Port>, object: &Object, which: Which) -> usize {
+    let count = port.with(|core| core.cancel(object, which));
+    port.after_cancel();
+    count
+}
+
+/// The last user's handle went.
+pub(in crate::backend) fn close(port: &Rc<Port>, object: &Object) {
+    port.with(|core| core.close(object));
+    port.after_cancel();
+}
+
+/// The descriptor was taken out of the object, with nothing in flight on it.
+pub(in crate::backend) fn take_descriptor(port: &Rc<Port>, object: &Object) {
+    port.with(|core| {
+        if let Some(lanes) = object.sys.slot().and_then(|index| core.slab.get(index)) {
+            lanes.fd = NO_FD;
+        }
+    });
+}
+
+impl Core {
+    fn cancel(&mut self, object: &Object, which: Which) -> usize {
+        let own = |header: &Header| {
+            which.means(header) && header.object.is_some_and(|own| std::ptr::eq(own.as_ptr(), std::ptr::from_ref(object)))
+        };
+        let mut count = 0;
+        for header in self.floating.find(own) {
+            count += 1;
+            self.ask_to_end(header);
+        }
+        if let Some(index) = object.sys.slot() {
+            count += self.cancel_lanes(index, which);
+        }
+        count
+    }
+
+    pub fn cancel_lanes(&mut self, index: u32, which: Which) -> usize {
+        let mut count = 0;
+        for side in SIDES {
+            let Some(lanes) = self.slab.get(index) else { break };
+            let head = lanes.lane(side).in_kernel();
+            for header in lanes.lane(side).remove(which) {
+                count += 1;
+                self.abort(header, index);
+            }
+            // SAFETY: in the kernel's hands, so alive; only fixed parts are read.
+            if let Some(head) = head.filter(|head| which.means(unsafe { head.as_ref() })) {
+                count += 1;
+                self.ask_to_end(head);
+            }
+        }
+        count
+    }
+
+    fn close(&mut self, object: &Object) {
+        let Some(index) = object.sys.slot() else {
+            self.cancel(object, Which::All);
+            return;
+        };
+        if let Some(lanes) = self.slab.get(index) {
+            lanes.closing = true;
+        }
+        self.cancel(object, Which::All);
+        self.vacate_if_over(index);
+    }
+
+    /// Frees the place of a closed socket with nothing left in it, and closes its descriptor.
+    pub fn vacate_if_over(&mut self, index: u32) {
+        if self.slab.get(index).is_some_and(|lanes| lanes.closing && lanes.is_empty()) {
+            self.slab.remove(index);
+        }
+    }
+
+    /// Ends an operation the kernel has not got.
+    fn abort(&mut self, header: NonNull<Header>, index: u32) {
+        let code = self.slab.get(index).map_or(Code::Cancelled, |lanes| lanes.cancel_code(header));
+        // SAFETY: taken out of its lane, so this port's.
+        let bytes = unsafe { (*header.as_ptr()).work.bytes };
+        self.settle(header, bytes, Err(Error::new(code)));
+    }
+
+    /// Asks the kernel to end an operation, once.
+    pub fn ask_to_end(&mut self, header: NonNull<Header>) {
+        // SAFETY: in the kernel's hands, so alive, and this field is the port's own.
+        let already = unsafe { std::mem::replace(&mut (*header.as_ptr()).sys.cancelled, true) };
+        if already {
+            return;
+        }
+        self.doomed += 1;
+        // SAFETY: as above.
+        unsafe { debug_assert!(object_of(header).in_flight() > 0) };
+        self.push(&opcode::AsyncCancel::new(header.as_ptr() as u64).build().user_data(CANCEL));
+    }
+}
+
+impl Lanes {
+    /// What an operation of this socket says that was ended before its time.
+    pub fn cancel_code(&self, _: NonNull<Header>) -> Code {
+        if self.closing && self.kind.is_stream() { Code::ConnectionAborted } else { Code::Cancelled }
+    }
+}

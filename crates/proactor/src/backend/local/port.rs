@@ -1,0 +1,392 @@
+//! The port itself: packets, entering the kernel, close.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+use super::super::epoll;
+use super::super::{Contract, Got};
+use super::lanes::{Floating, Lanes, Slab};
+use super::leases::Leases;
+use super::remote::Remote;
+use crate::deliver::{Packets, unharmed};
+use crate::error::{Code, Error};
+use crate::handle::{Kind, Object, Which};
+use crate::op::{Header, free_block};
+use crate::port::{Entry, Fetch};
+use crate::time::Wait;
+
+const ENTRIES: u32 = 256;
+const COMPLETIONS: u32 = 4096;
+/// A port whose packets never run out looks at the kernel once in so many fetches all the same.
+const ENTER_EVERY: u32 = 32;
+/// How long a teardown waits for what it cancelled; what is not over then is left to the kernel, with its memory.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// User data that is no operation's: a block's address is a multiple of 8.
+const WAKE: u64 = 1;
+pub(super) const CANCEL: u64 = 2;
+
+/// Where completions go: fetched from here, or dropped outside of every borrow.
+#[derive(Default)]
+pub(super) struct Sink {
+    ready: VecDeque<Entry>,
+    dead: Vec<NonNull<Header>>,
+}
+
+impl Packets for Sink {
+    fn packet(&mut self, entry: Entry) {
+        self.ready.push_back(entry);
+    }
+
+    fn bury(&mut self, header: NonNull<Header>) {
+        self.dead.push(header);
+    }
+}
+
+/// What the port's thread works on. Never borrowed while user code runs.
+pub(super) struct Core {
+    pub ring: ManuallyDrop<IoUring>,
+    pub slab: Slab,
+    pub floating: Floating,
+    pub leases: Leases,
+    pub sink: Sink,
+    /// Completions taken out of a full queue to make room.
+    stash: VecDeque<cqueue::Entry>,
+    /// Operations whose last completion is to come.
+    pub in_kernel: usize,
+    /// Those of them that were asked to end.
+    pub doomed: usize,
+    fetches: u32,
+}
+
+pub(crate) struct Port {
+    core: RefCell<Core>,
+    remote: Arc<Remote>,
+    /// The ring polls the remote's eventfd.
+    listens: Cell<bool>,
+    closed: Cell<bool>,
+    contract: Contract,
+}
+
+/// # Safety
+/// A started operation of this port, whose count keeps its object for as long as the result is used.
+pub(super) unsafe fn object_of<'a>(header: NonNull<Header>) -> &'a Object {
+    // SAFETY: the caller's promise.
+    match unsafe { (*header.as_ptr()).object } {
+        // SAFETY: as above.
+        Some(object) => unsafe { &*object.as_ptr() },
+        None => unreachable!("an operation without an object was started"),
+    }
+}
+
+impl Core {
+    /// Hands an operation to the kernel, at the next enter.
+    pub fn submit(&mut self, header: NonNull<Header>, entry: squeue::Entry) {
+        self.in_kernel += 1;
+        self.push(&entry.user_data(header.as_ptr() as u64));
+    }
+
+    pub fn push(&mut self, entry: &squeue::Entry) {
+        // SAFETY: what the entry points to lives in its block until its last completion.
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
+            self.flush();
+        }
+    }
+
+    /// Passes a full submission queue on.
+    #[cold]
+    fn flush(&mut self) {
+        let Err(error) = self.ring.submit() else { return };
+        if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) {
+            // The completion queue is full too: make room there, and let the kernel use it.
+            let came = self.ring.completion();
+            self.stash.extend(came);
+            self.enter(Wait::Poll);
+        } else if error.raw_os_error() != Some(libc::EINTR) {
+            log::error!("proactor: io_uring refuses submissions: {error}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Submits what gathered, runs the kernel's deferred work and waits for a completion.
+    fn enter(&mut self, wait: Wait) {
+        let result = match wait.left() {
+            None => self.ring.submit_and_wait(1),
+            Some(left) if left.is_zero() => {
+                const GETEVENTS: u32 = 1;
+                let pending = self.ring.submission().len() as u32;
+                // SAFETY: no argument.
+                unsafe { self.ring.submitter().enter::<libc::sigset_t>(pending, 0, GETEVENTS, None) }
+            }
+            Some(left) => {
+                let time = types::Timespec::from(left);
+                self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&time))
+            }
+        };
+        if let Err(error) = result
+            && !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
+        {
+            log::error!("proactor: io_uring cannot be entered: {error}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Deals with one completion; false if there is none.
+    fn reap_one(&mut self, wake: &Remote) -> bool {
+        let next = self.stash.pop_front().or_else(|| self.ring.completion().next());
+        let Some(entry) = next else { return false };
+        match entry.user_data() {
+            CANCEL => {}
+            WAKE if cqueue::more(entry.flags()) => {}
+            WAKE => self.listen(wake),
+            block => {
+                let Some(header) = NonNull::new(block as *mut Header) else { unreachable!("a completion names its block") };
+                self.finish(header, entry.result(), entry.flags());
+            }
+        }
+        true
+    }
+
+    fn listen(&mut self, remote: &Remote) {
+        let fd = types::Fd(remote.wake.as_raw_fd());
+        self.push(&opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true).build().user_data(WAKE));
+    }
+}
+
+impl Port {
+    pub fn new(contract: Contract) -> Result<Rc<Port>, Error> {
+        epoll::check_fork()?;
+        epoll::watch_forks();
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS)
+            .dontfork()
+            .build(ENTRIES)
+            .map_err(|error| Error::from_io(&error))?;
+        let core = Core {
+            ring: ManuallyDrop::new(ring),
+            slab: Slab::default(),
+            floating: Floating::default(),
+            leases: Leases::default(),
+            sink: Sink::default(),
+            stash: VecDeque::new(),
+            in_kernel: 0,
+            doomed: 0,
+            fetches: 0,
+        };
+        Ok(Rc::new(Port {
+            core: RefCell::new(core),
+            remote: Arc::new(Remote::new(contract)?),
+            listens: Cell::new(false),
+            closed: Cell::new(false),
+            contract,
+        }))
+    }
+
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// The way in for other threads.
+    pub fn remote(&self) -> Arc<Remote> {
+        if !self.listens.replace(true) {
+            self.with(|core| core.listen(&self.remote));
+        }
+        self.remote.clone()
+    }
+
+    /// Works on the core, then drops what died meanwhile.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
+        let (result, dead) = {
+            let mut core = self.core.borrow_mut();
+            let result = work(&mut core);
+            (result, std::mem::take(&mut core.sink.dead))
+        };
+        bury(dead);
+        result
+    }
+
+    pub fn attach(&self, object: &Object) -> Result<(), Error> {
+        epoll::check_fork()?;
+        if self.is_closed() {
+            return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
+        }
+        if object.kind == Kind::File {
+            return Ok(());
+        }
+        object.sys.make_blocking();
+        let connected = object.sys.is_connected() || !object.kind.is_stream();
+        let lanes = Lanes::new(object.sys.raw(), object.kind, connected);
+        object.sys.set_slot(self.core.borrow_mut().slab.insert(lanes));
+        Ok(())
+    }
+
+    pub fn start(&self, header: NonNull<Header>) {
+        self.with(|core| core.start(header));
+        if self.is_closed() {
+            self.discard_ready();
+        }
+    }
+
+    pub fn post(&self, entry: Entry) -> Result<(), Entry> {
+        if self.is_closed() || epoll::is_forked() {
+            return Err(entry);
+        }
+        self.core.borrow_mut().sink.ready.push_back(entry);
+        Ok(())
+    }
+
+    /// Gives fetched packets back unhandled, to be fetched first.
+    pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
+        {
+            let mut core = self.core.borrow_mut();
+            entries.rev().for_each(|entry| core.sink.ready.push_front(entry));
+        }
+        if self.is_closed() {
+            self.discard_ready();
+        }
+    }
+
+    pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+        epoll::check_fork()?;
+        if self.is_closed() {
+            return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
+        }
+        let mut looked = false;
+        loop {
+            self.with(|core| {
+                core.fetches = core.fetches.wrapping_add(1);
+                if core.fetches.is_multiple_of(ENTER_EVERY) && !core.sink.ready.is_empty() {
+                    core.enter(Wait::Poll);
+                    // Behind what is queued, but not for ever.
+                    while core.reap_one(&self.remote) {}
+                    core.sink.ready.extend(std::iter::from_fn(|| self.remote.pop()));
+                }
+                while out.room() > 0 {
+                    match core.sink.ready.pop_front() {
+                        Some(entry) => drop(out.push(entry)),
+                        None if core.reap_one(&self.remote) => {}
+                        None => match self.remote.pop() {
+                            Some(entry) => drop(out.push(entry)),
+                            None => break,
+                        },
+                    }
+                }
+            });
+            if !out.is_empty() {
+                return Ok(Got::Entries);
+            }
+            if self.is_closed() {
+                return Ok(Got::Abandoned);
+            }
+            if looked && wait.is_over() {
+                return Ok(Got::TimedOut);
+            }
+            self.enter(wait);
+            looked = true;
+        }
+    }
+
+    /// Completes operations, and only queues packets, until `done` or the end of `wait`; whether it is done.
+    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait) -> bool {
+        let mut looked = false;
+        loop {
+            self.with(|core| while core.reap_one(&self.remote) {});
+            if self.is_closed() {
+                self.discard_ready();
+            }
+            if done() {
+                return true;
+            }
+            if (looked && wait.is_over()) || epoll::is_forked() {
+                return false;
+            }
+            self.enter(wait);
+            looked = true;
+        }
+    }
+
+    fn enter(&self, wait: Wait) {
+        let mut core = self.core.borrow_mut();
+        core.leases.top_up();
+        let wait = if wait.is_poll() || self.remote.fall_asleep() { wait } else { Wait::Poll };
+        core.enter(wait);
+        self.remote.wake_up();
+    }
+
+    /// Closes the port: packets nobody fetched are dropped, and operations that could only have become packets here are
+    /// cancelled. Returns when they are over, or the kernel will not let go of them: then they are left to it.
+    pub fn close(&self) {
+        if epoll::is_forked() || self.closed.replace(true) {
+            return;
+        }
+        self.remote.close();
+        self.with(|core| {
+            for header in core.floating.find(|header| Which::Packets.means(header)) {
+                core.ask_to_end(header);
+            }
+            for index in core.slab.indices() {
+                core.cancel_lanes(index, Which::Packets);
+            }
+        });
+        self.after_cancel();
+    }
+
+    /// After a cancel: with the port closed nobody else sees its end.
+    pub(super) fn after_cancel(&self) {
+        if !self.is_closed() {
+            return;
+        }
+        let end = Instant::now() + PATIENCE;
+        let is_over = || self.core.borrow().doomed == 0;
+        if !self.drive(&is_over, Wait::Until(end)) && !epoll::is_forked() {
+            log::warn!("proactor: the kernel holds operations of a closed per-thread port; their memory is left to it");
+        }
+        self.with(|core| {
+            let Core { leases, ring, .. } = core;
+            leases.give_back(&ring.submitter());
+        });
+    }
+
+    fn discard_ready(&self) {
+        loop {
+            let Some(entry) = self.core.borrow_mut().sink.ready.pop_front() else { return };
+            entry.discard(&self.contract);
+        }
+    }
+}
+
+/// Frees blocks nobody will look at again: user code, run outside of every borrow.
+fn bury(dead: Vec<NonNull<Header>>) {
+    for header in dead {
+        // SAFETY: `deliver` handed the block over as dead: both its owners have left it.
+        unharmed(|| unsafe { free_block(header) });
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        // A forked child has not got the ring's mappings; taking them down could hit others at their place.
+        if !epoll::is_forked() {
+            self.remote.close();
+            self.closed.set(true);
+            self.discard_ready();
+            // SAFETY: dropped here only. No operation is in it: each holds its object, and with it this port.
+            unsafe { ManuallyDrop::drop(&mut self.core.get_mut().ring) };
+        }
+    }
+}

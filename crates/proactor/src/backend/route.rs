@@ -1,0 +1,230 @@
+//! Linux: a port is the shared one over epoll, or one thread's own over io_uring, and an object's home says which.
+//!
+//! Where io_uring is refused a thread's own port is a shared one that nobody else is let near: one mechanism, whose
+//! atomics nobody contends for.
+
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+
+use super::{Contract, Got, epoll, local};
+use crate::error::Error;
+use crate::handle::{Object, Which};
+use crate::op::Header;
+use crate::port::{Entry, Fetch};
+use crate::time::Wait;
+
+/// A way to a port.
+#[derive(Clone)]
+pub(crate) enum PortRef {
+    Shared(Arc<epoll::Port>),
+    Local(Rc<local::Port>),
+}
+
+impl From<Arc<epoll::Port>> for PortRef {
+    fn from(port: Arc<epoll::Port>) -> PortRef {
+        PortRef::Shared(port)
+    }
+}
+
+impl PortRef {
+    /// The calling thread's own port.
+    pub fn new_local(contract: Contract) -> Result<PortRef, Error> {
+        if epoll::has_uring() {
+            match local::Port::new(contract) {
+                Ok(port) => return Ok(PortRef::Local(port)),
+                Err(error) => log::warn!("proactor: no ring for this thread's own port, it goes over epoll: {error}"),
+            }
+        }
+        epoll::Port::private(contract).map(PortRef::Shared)
+    }
+
+    pub fn contract(&self) -> &Contract {
+        match self {
+            PortRef::Shared(port) => port.contract(),
+            PortRef::Local(port) => port.contract(),
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        match self {
+            PortRef::Shared(port) => port.is_closed(),
+            PortRef::Local(port) => port.is_closed(),
+        }
+    }
+
+    pub fn attach(&self, object: &Object) -> Result<(), Error> {
+        match self {
+            PortRef::Shared(port) => port.attach(object),
+            PortRef::Local(port) => port.attach(object),
+        }
+    }
+
+    pub fn attend(&self) {
+        if let PortRef::Shared(port) = self {
+            port.attend();
+        }
+    }
+
+    pub fn attended(&self) {
+        if let PortRef::Shared(port) = self {
+            port.attended();
+        }
+    }
+
+    pub fn post(&self, entry: Entry) -> Result<(), Entry> {
+        match self {
+            PortRef::Shared(port) => port.post(entry),
+            PortRef::Local(port) => port.post(entry),
+        }
+    }
+
+    pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+        match self {
+            PortRef::Shared(port) => port.get(out, wait),
+            PortRef::Local(port) => port.get(out, wait),
+        }
+    }
+
+    pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
+        match self {
+            PortRef::Shared(port) => port.give_back(entries),
+            PortRef::Local(port) => port.give_back(entries),
+        }
+    }
+
+    /// On a thread's own port: completes operations until `done` or the end of `wait`; whether it is done.
+    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait) -> bool {
+        match self {
+            PortRef::Shared(port) => port.drive(done, wait),
+            PortRef::Local(port) => port.drive(done, wait),
+        }
+    }
+
+    pub fn close(&self) {
+        match self {
+            PortRef::Shared(port) => port.close_private(),
+            PortRef::Local(port) => port.close(),
+        }
+    }
+
+    /// The way in for other threads.
+    pub fn remote(&self) -> Remote {
+        match self {
+            PortRef::Shared(port) => Remote::Shared(port.clone()),
+            PortRef::Local(port) => Remote::Local(port.remote()),
+        }
+    }
+}
+
+/// A port, if it is still there.
+#[derive(Clone)]
+pub(crate) enum WeakRef {
+    Shared(Weak<epoll::Port>),
+    Local(std::rc::Weak<local::Port>),
+}
+
+impl PortRef {
+    pub fn downgrade(&self) -> WeakRef {
+        match self {
+            PortRef::Shared(port) => WeakRef::Shared(Arc::downgrade(port)),
+            PortRef::Local(port) => WeakRef::Local(Rc::downgrade(port)),
+        }
+    }
+}
+
+impl WeakRef {
+    /// Whether it means this shared port.
+    pub fn is(&self, port: &Arc<epoll::Port>) -> bool {
+        matches!(self, WeakRef::Shared(weak) if std::ptr::eq(weak.as_ptr(), Arc::as_ptr(port)))
+    }
+
+    pub fn upgrade(&self) -> Option<PortRef> {
+        match self {
+            WeakRef::Shared(port) => port.upgrade().map(PortRef::Shared),
+            WeakRef::Local(port) => port.upgrade().map(PortRef::Local),
+        }
+    }
+}
+
+/// Posts to a thread's own port from any thread.
+#[derive(Clone)]
+pub(crate) enum Remote {
+    Shared(Arc<epoll::Port>),
+    Local(Arc<local::Remote>),
+}
+
+impl Remote {
+    pub fn post(&self, entry: Entry) -> Result<(), Entry> {
+        match self {
+            Remote::Shared(port) => port.post(entry),
+            Remote::Local(remote) if epoll::is_forked() || remote.is_closed() => Err(entry),
+            Remote::Local(remote) => remote.post(entry),
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Remote::Shared(port) => port.is_closed(),
+            Remote::Local(remote) => remote.is_closed(),
+        }
+    }
+}
+
+/// Takes over a begun block.
+///
+/// # Safety
+/// The block was begun with an operation count of its object, its home is set, its buffers are lowered.
+pub(crate) unsafe fn start(header: NonNull<Header>) {
+    // SAFETY: the caller hands over the block; its operation count keeps the object through this function at least as
+    // long as the user's handle that started it.
+    let object = match unsafe { (*header.as_ptr()).object } {
+        // SAFETY: as above.
+        Some(object) => unsafe { &*object.as_ptr() },
+        None => unreachable!("an operation without an object was started"),
+    };
+    match object.home().map(|home| &home.port) {
+        Some(PortRef::Shared(port)) => port.start(object, header),
+        Some(PortRef::Local(port)) => port.start(header),
+        None => unreachable!("an operation was started on an object without a home"),
+    }
+}
+
+/// Cancels operations of an object; how many were meant.
+pub(crate) fn cancel(object: &Object, which: Which) -> usize {
+    if epoll::is_forked() {
+        return 0;
+    }
+    match object.home().map(|home| &home.port) {
+        Some(PortRef::Shared(port)) => port.cancel(object, which),
+        Some(PortRef::Local(port)) => local::cancel(port, object, which),
+        None => 0,
+    }
+}
+
+/// The last user's handle went.
+pub(crate) fn close(object: &Object) {
+    if epoll::is_forked() {
+        // The parent's port is shared with this child: leave it alone, close only this process's descriptor.
+        drop(object.sys.take_fd());
+        return;
+    }
+    match object.home().map(|home| &home.port) {
+        Some(PortRef::Shared(port)) => port.close_object(object),
+        Some(PortRef::Local(port)) => local::close(port, object),
+        None => {}
+    }
+}
+
+/// Gives the descriptor up. The caller saw that nothing is in flight and that it holds the only handle.
+pub(crate) fn take_descriptor(object: &Object) -> Option<OwnedFd> {
+    let fd = object.sys.take_fd()?;
+    match object.home().map(|home| &home.port) {
+        Some(PortRef::Shared(port)) => port.release(object, &fd),
+        Some(PortRef::Local(port)) => local::take_descriptor(port, object),
+        None => {}
+    }
+    object.sys.restore(&fd);
+    Some(fd)
+}
