@@ -20,6 +20,12 @@ pub struct Cli {
 pub enum Command {
     /// TCP echo on loopback: throughput, server CPU per message, latency.
     Echo(EchoArgs),
+    /// Packets from one thread to another, against channels and eventfds.
+    Post(PostArgs),
+    /// How soon an idle worker has what a busy thread asked for, against epoll.
+    Handoff(HandoffArgs),
+    /// Random 4 KiB reads of a file: direct and deep, cached and one by one.
+    File(FileArgs),
     /// One echo server, until it is killed; the other commands start it.
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -93,4 +99,69 @@ pub struct EchoArgs {
     /// Cores as in --two-threads.
     #[arg(long)]
     pub slow: bool,
+}
+
+/// Options of `bench post`.
+#[derive(Args, Clone, Debug)]
+pub struct PostArgs {
+    /// Rounds; each runs every contender once.
+    #[arg(long, default_value_t = 7, value_parser = value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// The cases: flood, ping-pong [default: both].
+    #[arg(long, value_delimiter = ',', value_parser = ["flood", "ping-pong"])]
+    pub only: Vec<String>,
+    /// Items of one flood.
+    #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u64).range(1..=20_000_000))]
+    pub items: u64,
+    /// Round trips of one ping-pong.
+    #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u64).range(1..=5_000_000))]
+    pub trips: u64,
+}
+
+impl PostArgs {
+    /// Whether this case was asked for.
+    pub fn runs(&self, case: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == case)
+    }
+}
+
+/// Options of `bench handoff`.
+#[derive(Args, Clone, Debug)]
+pub struct HandoffArgs {
+    /// Rounds, each with its own median and p99.
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Hand-offs of each contender in a round, in turn.
+    #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub times: u32,
+    /// Milliseconds the submitting thread is busy.
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(2..=1000))]
+    pub busy_ms: u64,
+}
+
+/// Options of `bench file`.
+#[derive(Args, Clone, Debug)]
+pub struct FileArgs {
+    /// How often and how long.
+    #[command(flatten)]
+    pub repeat: Repeat,
+    /// The cases: direct, cached [default: both].
+    #[arg(long, value_delimiter = ',', value_parser = ["direct", "cached"])]
+    pub only: Vec<String>,
+    /// Where the file is made [default: the directory for temporary files]. It never has a name that outlives the run.
+    #[arg(long)]
+    pub dir: Option<std::path::PathBuf>,
+    /// The file's length.
+    #[arg(long, default_value_t = 256, value_parser = value_parser!(u64).range(1..=1 << 20))]
+    pub mib: u64,
+    /// Direct reads in flight.
+    #[arg(long, default_value_t = 32, value_parser = value_parser!(u32).range(1..=1024))]
+    pub depth: u32,
+}
+
+impl FileArgs {
+    /// Whether this case was asked for.
+    pub fn runs(&self, case: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == case)
+    }
 }

@@ -5,7 +5,10 @@ mod board;
 mod buffers;
 mod cpu;
 mod echo;
+mod file;
+mod handoff;
 mod pattern;
+mod post;
 mod servers;
 mod sys;
 
@@ -20,6 +23,9 @@ use args::{Cli, Command};
 pub fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Echo(args) => echo::run(&args),
+        Command::Post(args) => post::run(&args),
+        Command::Handoff(args) => handoff::run(&args),
+        Command::File(args) => file::run(&args),
         Command::Serve(args) => servers::serve(&args),
     };
     match ended {
