@@ -19,7 +19,7 @@
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
-//! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/mod.rs` and
+//! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/entry.rs` and
 //! `blocking/mod.rs` (files), `iocp/start.rs`.
 
 #[cfg(target_os = "linux")]

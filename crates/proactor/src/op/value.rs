@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::block::Work;
 use crate::error::{Code, Error};
+use crate::fs::Metadata;
 use crate::net::{TcpStream, UnixStream};
 
 /// What an operation brought besides its byte count.
@@ -17,6 +18,8 @@ pub enum Value {
     Unix(Accepted<UnixStream>),
     /// A datagram's sender and whether it was cut.
     Datagram(Datagram),
+    /// What a file is.
+    Metadata(Metadata),
 }
 
 /// An accepted connection. Dropping it closes the connection.
@@ -83,7 +86,7 @@ impl Brings for Accepted<TcpStream> {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Tcp(accepted) => Some(accepted),
-            Value::None | Value::Unix(_) | Value::Datagram(_) => None,
+            Value::None | Value::Unix(_) | Value::Datagram(_) | Value::Metadata(_) => None,
         }
     }
 }
@@ -92,7 +95,7 @@ impl Brings for Accepted<UnixStream> {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Unix(accepted) => Some(accepted),
-            Value::None | Value::Tcp(_) | Value::Datagram(_) => None,
+            Value::None | Value::Tcp(_) | Value::Datagram(_) | Value::Metadata(_) => None,
         }
     }
 }
@@ -101,7 +104,16 @@ impl Brings for Datagram {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Datagram(datagram) => Some(datagram),
-            Value::None | Value::Tcp(_) | Value::Unix(_) => None,
+            Value::None | Value::Tcp(_) | Value::Unix(_) | Value::Metadata(_) => None,
+        }
+    }
+}
+
+impl Brings for Metadata {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Metadata(metadata) => Some(metadata),
+            Value::None | Value::Tcp(_) | Value::Unix(_) | Value::Datagram(_) => None,
         }
     }
 }

@@ -44,6 +44,7 @@ mod datagrams;
 mod disconnecting;
 mod errors;
 mod files;
+mod files_as_a_whole;
 mod gate;
 mod getting;
 mod getting_many;

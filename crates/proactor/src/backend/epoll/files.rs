@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use super::super::{Backend, BackendInfo, blocking, uring};
 use super::port::Port;
+use super::types::Aside;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::{Object, Which};
-use crate::op::Header;
+use crate::op::{Header, Op};
 
 struct Choice {
-    uring: bool,
+    uring: Option<uring::Offers>,
     reason: String,
 }
 
@@ -21,13 +22,13 @@ static CHOICE: OnceLock<Choice> = OnceLock::new();
 /// Chooses for the process, if nothing has chosen yet.
 pub(crate) fn set_choice(backend: Backend) -> Result<(), Error> {
     let wanted = decide(backend, "the program asked for it");
-    let uring = wanted.uring;
+    let uring = wanted.uring.is_some();
     if backend == Backend::Uring && !uring {
         return Err(
             Error::new(Code::NotSupported).hint("the system does not offer io_uring; the log says why. Choose epoll, or auto")
         );
     }
-    if CHOICE.set(wanted).is_err() && chosen().uring != uring {
+    if CHOICE.set(wanted).is_err() && chosen().uring.is_some() != uring {
         return Err(
             Error::new(Code::InvalidParameter).hint("the backend is chosen already; choose it before the first operation")
         );
@@ -39,7 +40,7 @@ pub(crate) fn choice() -> BackendInfo {
     let chosen = chosen();
     BackendInfo {
         sockets: "epoll",
-        files: if chosen.uring { "io_uring" } else { "blocking pool" },
+        files: if chosen.uring.is_some() { "io_uring" } else { "blocking pool" },
         reason: chosen.reason.clone(),
     }
 }
@@ -57,7 +58,7 @@ fn chosen() -> &'static Choice {
         };
         log::info!(
             "proactor: sockets by epoll, files by {}: {}",
-            if choice.uring { "io_uring" } else { "threads" },
+            if choice.uring.is_some() { "io_uring" } else { "threads" },
             choice.reason
         );
         choice
@@ -66,16 +67,16 @@ fn chosen() -> &'static Choice {
 
 fn decide(backend: Backend, why: &str) -> Choice {
     if backend == Backend::Epoll {
-        return Choice { uring: false, reason: why.to_owned() };
+        return Choice { uring: None, reason: why.to_owned() };
     }
     match uring::probe() {
-        Ok(()) if why.is_empty() => Choice { uring: true, reason: "the kernel offers io_uring".to_owned() },
-        Ok(()) => Choice { uring: true, reason: why.to_owned() },
+        Ok(offers) if why.is_empty() => Choice { uring: Some(offers), reason: "the kernel offers io_uring".to_owned() },
+        Ok(offers) => Choice { uring: Some(offers), reason: why.to_owned() },
         Err(refusal) => {
             if backend == Backend::Uring {
                 log::warn!("proactor: io_uring was asked for, but {refusal}");
             }
-            Choice { uring: false, reason: refusal }
+            Choice { uring: None, reason: refusal }
         }
     }
 }
@@ -88,7 +89,7 @@ pub(super) enum Files {
 
 impl Files {
     fn new(port: &Port) -> Files {
-        if !chosen().uring {
+        if chosen().uring.is_none() {
             return Files::Blocking;
         }
         match uring::Ring::new().and_then(|ring| port.watch_ring(&ring).map(|()| ring)) {
@@ -108,14 +109,31 @@ impl Files {
     }
 }
 
+/// Whether an operation goes to the pool though the port has a ring.
+fn lacks(op: &Op) -> bool {
+    matches!(op, Op::SetLen { .. }) && chosen().uring.is_some_and(|offers| !offers.set_len)
+}
+
 /// Starts a file operation.
-pub(super) fn start(port: &Arc<Port>, _: &Object, header: NonNull<Header>) {
+pub(super) fn start(port: &Arc<Port>, object: &Object, header: NonNull<Header>) {
+    // SAFETY: a begun block, this call's until an engine has it; an overlapped handle looks at `delivery` only.
+    let (op, aside) = unsafe { (&(*header.as_ptr()).work.op, &mut (*header.as_ptr()).sys.aside) };
+    if let Op::Close = op {
+        // Before the start returns, so that whoever starts an operation after it finds no descriptor.
+        match object.sys.take_file() {
+            Some(fd) => *aside = Aside::Closing(fd),
+            None => {
+                let error = Error::new(Code::InvalidHandle).hint("the file is not open");
+                return super::settle(header, 0, Err(error), port);
+            }
+        }
+    }
     match port.files.get_or_init(|| Files::new(port)) {
-        Files::Uring(ring) => {
+        Files::Uring(ring) if !lacks(op) => {
             ring.start(header, &mut port.packets());
             port.settled();
         }
-        Files::Blocking => blocking::start(port.clone(), header),
+        Files::Uring(_) | Files::Blocking => blocking::start(port.clone(), header),
     }
 }
 
@@ -126,7 +144,8 @@ pub(super) fn cancel(port: &Port, object: Option<&Object>, which: Which) -> usiz
     };
     match port.files.get() {
         None => 0,
-        Some(Files::Uring(ring)) => ring.cancel(means),
+        Some(Files::Uring(ring)) if chosen().uring.is_some_and(|offers| offers.set_len) => ring.cancel(means),
+        Some(Files::Uring(ring)) => ring.cancel(means) + blocking::cancel(port, means),
         Some(Files::Blocking) => blocking::cancel(port, means),
     }
 }

@@ -25,6 +25,7 @@ pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
+pub(in crate::backend) use types::Aside;
 pub(crate) use types::{BlockState, Descriptor, RawBuf, check_fork, code_of};
 
 /// Delivers a finished operation of the ring or the pool.

@@ -61,6 +61,15 @@ impl ObjectState {
         unsafe { BorrowedFd::borrow_raw(self.raw()) }
     }
 
+    /// Takes a file's descriptor out, to close it; the file may be opened again.
+    pub fn take_file(&self) -> Option<OwnedFd> {
+        match self.fd.swap(NO_FD, Ordering::AcqRel) {
+            NO_FD => None,
+            // SAFETY: taken out of the object, which owned it: a file has no slot.
+            fd => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
+        }
+    }
+
     /// Gives an opening file its descriptor. False, and the descriptor closed, if it has one.
     pub fn provide(&self, fd: OwnedFd) -> bool {
         let provided = self.fd.compare_exchange(NO_FD, fd.as_raw_fd(), Ordering::AcqRel, Ordering::Relaxed).is_ok();

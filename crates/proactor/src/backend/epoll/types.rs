@@ -56,8 +56,20 @@ pub(crate) struct BlockState {
     pub(in crate::backend) child: Option<super::perform::Child>,
     /// Asked to cancel while the ring had it.
     pub(in crate::backend) cancelled: bool,
-    /// The path of an open operation, for as long as the kernel may read it.
-    pub(in crate::backend) path: Option<std::ffi::CString>,
+    pub(in crate::backend) aside: Aside,
+}
+
+/// What a file operation needs beside its buffers until it is over. The kernel may read and write it.
+#[derive(Default)]
+pub(in crate::backend) enum Aside {
+    #[default]
+    None,
+    /// The path to open.
+    Path(std::ffi::CString),
+    /// The descriptor to close, which the object has given up.
+    Closing(OwnedFd),
+    /// Where the kernel writes what a file is.
+    Statx(Box<libc::statx>),
 }
 
 /// The library's code for an errno.
