@@ -1,9 +1,11 @@
 //! Files: every read and write names its offset; there is no position.
 
+mod alignment;
 mod metadata;
 
 use std::path::Path;
 
+pub(crate) use alignment::alignment_hint;
 pub use metadata::Metadata;
 
 use crate::backend;
@@ -27,6 +29,7 @@ pub struct OpenOptions {
     pub(crate) truncate: bool,
     pub(crate) create: bool,
     pub(crate) create_new: bool,
+    pub(crate) direct: bool,
 }
 
 impl OpenOptions {
@@ -65,6 +68,37 @@ impl OpenOptions {
         self
     }
 
+    /// Reads and writes past the system's cache (`FILE_FLAG_NO_BUFFERING`, `O_DIRECT`): for programs that cache by themselves.
+    ///
+    /// Address and length of every buffer, and every offset, must then be multiples of what the file wants, in bytes: 512 or
+    /// 4096, so 4096 fits nearly everywhere. [`BufferPool::aligned`](crate::BufferPool::aligned) gives such buffers; a request
+    /// that does not fit fails with `InvalidParameter`, whose words name the alignment where the system tells it, or succeeds
+    /// where the file system takes any. A read may meet the file's end within its buffer and brings what is there. A write is
+    /// whole blocks: write the last one padded, then [`set_len`](File::set_len).
+    ///
+    /// Opening fails with `NotSupported` where the file system offers no direct I/O.
+    ///
+    /// ```
+    /// use proactor::{BufferPool, Code, fs::{File, OpenOptions}};
+    /// # let path = std::env::temp_dir().join(format!("proactor-doc-direct-{}", std::process::id()));
+    /// std::fs::write(&path, vec![7; 10_000])?;
+    /// let pool = BufferPool::aligned(8, 4096, 4096)?;
+    /// match File::open_now(&path, &OpenOptions::new().read(true).direct(true)) {
+    ///     Ok(file) => {
+    ///         assert_eq!(file.read_at(pool.take()?, 4096).start()?.wait().bytes, 4096);
+    ///         assert_eq!(file.read_at(pool.take()?, 8192).start()?.wait().bytes, 10_000 - 8192);
+    ///     }
+    ///     Err(error) => assert_eq!(error.code(), Code::NotSupported),
+    /// }
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn direct(mut self, yes: bool) -> OpenOptions {
+        self.direct = yes;
+        self
+    }
+
+    /// All but `direct`, which is the backends' to add.
     pub(crate) fn to_std(&self) -> std::fs::OpenOptions {
         let mut options = std::fs::OpenOptions::new();
         options.read(self.read).write(self.write).truncate(self.truncate).create(self.create).create_new(self.create_new);

@@ -41,6 +41,7 @@ mod closing;
 mod connecting;
 mod creating_and_associating;
 mod datagrams;
+mod direct_files;
 mod disconnecting;
 mod errors;
 mod files;

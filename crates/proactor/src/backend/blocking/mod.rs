@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::{Aside, Port, RawBuf};
+use super::{Aside, Port, RawBuf, direct};
 use crate::error::{Code, Error};
 use crate::fs::Metadata;
 use crate::op::{Header, Op, Value, Work};
@@ -135,8 +135,7 @@ fn perform(work: &mut Work, aside: &mut Aside, object: Option<&crate::handle::Ob
     let Some(object) = object else { return (0, Err(Error::new(Code::InvalidHandle))) };
     match &work.op {
         Op::Open { path, options } => {
-            let opened = options.to_std().open(path).map_err(|error| Error::from_io(&error));
-            return (0, opened.and_then(|file| adopt(file, object)));
+            return (0, options.open(path).and_then(|file| adopt(file, object)));
         }
         Op::Close => return (0, close(std::mem::take(aside))),
         _ => {}
@@ -265,7 +264,7 @@ fn transfer(file: &File, buffers: &crate::buf::Buffers, done: usize, offset: u64
             Err(_) => {
                 let error = Error::last_os_error();
                 if error.raw_os_error() != Some(libc::EINTR) {
-                    return Err(error);
+                    return Err(direct::explain(error, file.as_raw_fd()));
                 }
             }
         }

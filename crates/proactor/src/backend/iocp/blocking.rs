@@ -13,13 +13,13 @@ use std::ptr::{NonNull, null};
 
 use windows_sys::Win32::Foundation::CloseHandle;
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_FLAG_OVERLAPPED, FILE_STANDARD_INFO, FileStandardInfo, GetFileInformationByHandleEx,
+    FILE_FLAG_NO_BUFFERING, FILE_FLAG_OVERLAPPED, FILE_STANDARD_INFO, FileStandardInfo, GetFileInformationByHandleEx,
 };
 use windows_sys::Win32::System::Threading::{CallbackMayRunLong, PTP_CALLBACK_INSTANCE, TrySubmitThreadpoolCallback};
 
 use super::object::{conclude, object_of};
 use super::types::{Aside, RawBuf, Stage};
-use super::{codes, finish};
+use super::{codes, finish, sys};
 use crate::error::{Code, Error};
 use crate::fs::{Metadata, OpenOptions};
 use crate::handle::Object;
@@ -36,9 +36,9 @@ pub(super) fn submit(header: NonNull<Header>) -> Result<(), Error> {
 
 /// Opens a file for overlapped I/O.
 pub(super) fn open(path: &std::path::Path, options: &OpenOptions) -> Result<OwnedHandle, Error> {
-    let mut options = options.to_std();
-    options.custom_flags(FILE_FLAG_OVERLAPPED);
-    options.open(path).map(OwnedHandle::from).map_err(|error| Error::from_io(&error))
+    let mut std = options.to_std();
+    std.custom_flags(FILE_FLAG_OVERLAPPED | if options.direct { FILE_FLAG_NO_BUFFERING } else { 0 });
+    std.open(path).map(OwnedHandle::from).map_err(|error| Error::from_io(&error))
 }
 
 unsafe extern "system" fn run(instance: PTP_CALLBACK_INSTANCE, context: *mut c_void) {
@@ -91,12 +91,12 @@ unsafe fn perform(work: &Work, aside: *mut Aside, object: &Object) -> (usize, Re
     match &work.op {
         Op::Sync { data_only: true } => plain(file.sync_data()),
         Op::Sync { data_only: false } => plain(file.sync_all()),
-        Op::ReadAt { offset } => transfer(work, *offset, |buf, at| {
+        Op::ReadAt { offset } => transfer(work, *offset, &file, |buf, at| {
             // SAFETY: the operation's buffers are writable until it is over; only what the call wrote is counted.
             let bytes = unsafe { std::slice::from_raw_parts_mut(buf.ptr(), buf.len()) };
             file.seek_read(bytes, at)
         }),
-        Op::WriteAt { offset } => transfer(work, *offset, |buf, at| {
+        Op::WriteAt { offset } => transfer(work, *offset, &file, |buf, at| {
             // SAFETY: the operation's buffers are readable until it is over.
             let bytes = unsafe { std::slice::from_raw_parts(buf.ptr(), buf.len()) };
             file.seek_write(bytes, at)
@@ -135,7 +135,12 @@ fn metadata(file: &File) -> std::io::Result<Value> {
 }
 
 /// Buffer after buffer, until all is moved or the file ends.
-fn transfer(work: &Work, offset: u64, call: impl Fn(RawBuf, u64) -> std::io::Result<usize>) -> (usize, Result<Value, Error>) {
+fn transfer(
+    work: &Work,
+    offset: u64,
+    file: &File,
+    call: impl Fn(RawBuf, u64) -> std::io::Result<usize>,
+) -> (usize, Result<Value, Error>) {
     let (total, mut done) = (work.buffers.total(), 0);
     while done < total {
         let next = work.buffers.with_rest(done, |rest| rest.iter().copied().find(|buf| buf.len() > 0));
@@ -144,7 +149,7 @@ fn transfer(work: &Work, offset: u64, call: impl Fn(RawBuf, u64) -> std::io::Res
             Ok(0) => break,
             Ok(n) => done += n,
             Err(error) => {
-                let error = Error::from_io(&error);
+                let error = sys::explain(Error::from_io(&error), file.as_raw_handle());
                 return (done, if finish::is_end_of_file(&error) { Ok(Value::None) } else { Err(error) });
             }
         }

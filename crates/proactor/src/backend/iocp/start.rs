@@ -323,6 +323,9 @@ unsafe fn at(
     };
     match issued {
         Issued::Done(_, Err(error)) if super::finish::is_end_of_file(&error) => Issued::Done(0, Ok(Value::None)),
+        Issued::Done(bytes, Err(error)) => {
+            Issued::Done(bytes, Err(sys::explain(error, call.socket as windows_sys::Win32::Foundation::HANDLE)))
+        }
         issued => issued,
     }
 }

@@ -4,9 +4,10 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::time::{Duration, SystemTime};
 
-use super::super::Aside;
+use super::super::{Aside, direct};
 use crate::error::{Code, Error};
 use crate::fs::Metadata;
+use crate::handle::Object;
 use crate::op::{Header, Op, Value};
 
 /// The most bytes Linux moves in one call; a longer request comes back cut without the file's end having been met.
@@ -23,7 +24,7 @@ pub(super) fn outcome(header: NonNull<Header>, result: i32) -> Option<Result<Val
         return match -result {
             // The submitting thread ended, or a signal came: the user asked for neither.
             libc::ECANCELED | libc::EINTR | libc::EAGAIN if !sys.cancelled => None,
-            errno => Some(Err(Error::from_raw_os_error(errno))),
+            errno => Some(Err(explain(Error::from_raw_os_error(errno), &work.op, object))),
         };
     };
     match work.op {
@@ -61,6 +62,15 @@ pub(super) fn outcome(header: NonNull<Header>, result: i32) -> Option<Result<Val
             Some(Ok(Value::Metadata(metadata(&answer))))
         }
         _ => Some(Ok(Value::None)),
+    }
+}
+
+fn explain(error: Error, op: &Op, object: Option<NonNull<Object>>) -> Error {
+    match (op, object) {
+        (Op::Open { options, .. }, _) => direct::explain_open(error, options),
+        // SAFETY: the operation's count keeps the object, and with it the descriptor.
+        (Op::ReadAt { .. } | Op::WriteAt { .. }, Some(object)) => direct::explain(error, unsafe { object.as_ref() }.sys.raw()),
+        _ => error,
     }
 }
 
