@@ -25,6 +25,8 @@
 #[cfg(target_os = "linux")]
 pub(crate) mod blocking;
 #[cfg(target_os = "linux")]
+mod cached;
+#[cfg(target_os = "linux")]
 mod direct;
 #[cfg(target_os = "linux")]
 mod epoll;

@@ -88,7 +88,9 @@ pub(super) fn cancel(port: &Port, means: impl Fn(&Header) -> bool) -> usize {
     drop(state);
     let count = running + ended.len();
     for job in ended {
-        job.finish(0, Err(Error::new(Code::Cancelled)));
+        // SAFETY: out of the queue, so this call's.
+        let bytes = unsafe { (*job.header.as_ptr()).work.bytes };
+        job.finish(bytes, Err(Error::new(Code::Cancelled)));
     }
     count
 }
@@ -203,10 +205,11 @@ fn close(aside: Aside) -> Result<Value, Error> {
     }
 }
 
-/// Until the buffers are full or the file ends: one call takes only so many of them, and so many bytes.
+/// Until the buffers are full or the file ends: one call takes only so many of them, and so many bytes. Begins behind what
+/// was cached.
 fn read(file: &File, work: &Work, offset: u64) -> (usize, Result<Value, Error>) {
     let total = work.buffers.total();
-    let mut done = 0;
+    let mut done = work.bytes;
     loop {
         let asked = work.buffers.with_rest(done, |bufs| bufs.iter().map(RawBuf::len).sum::<usize>().min(MOST_BYTES));
         match transfer(file, &work.buffers, done, offset.saturating_add(done as u64), libc::preadv) {

@@ -4,13 +4,13 @@
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
-use super::super::{Backend, BackendInfo, blocking, uring};
+use super::super::{Backend, BackendInfo, blocking, cached, uring};
 use super::port::Port;
 use super::types::Aside;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::{Object, Which};
-use crate::op::{Header, Op};
+use crate::op::{Header, Op, Value};
 
 struct Choice {
     uring: Option<uring::Offers>,
@@ -117,8 +117,13 @@ fn lacks(op: &Op) -> bool {
 /// Starts a file operation.
 pub(super) fn start(port: &Arc<Port>, object: &Object, header: NonNull<Header>) {
     // SAFETY: a begun block, this call's until an engine has it; an overlapped handle looks at `delivery` only.
-    let (op, aside) = unsafe { (&(*header.as_ptr()).work.op, &mut (*header.as_ptr()).sys.aside) };
-    if let Op::Close = op {
+    let (work, aside) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys.aside) };
+    if let Op::ReadAt { offset } = work.op
+        && cached::read(work, offset, object)
+    {
+        return super::settle(header, work.bytes, Ok(Value::None), port);
+    }
+    if let Op::Close = work.op {
         // Before the start returns, so that whoever starts an operation after it finds no descriptor.
         match object.sys.take_file() {
             Some(fd) => *aside = Aside::Closing(fd),
@@ -129,7 +134,8 @@ pub(super) fn start(port: &Arc<Port>, object: &Object, header: NonNull<Header>) 
         }
     }
     match port.files.get_or_init(|| Files::new(port)) {
-        Files::Uring(ring) if !lacks(op) => {
+        Files::Uring(ring) if !lacks(&work.op) => {
+            work.buffers.advance(work.bytes);
             ring.start(header, &mut port.packets());
             port.settled();
         }

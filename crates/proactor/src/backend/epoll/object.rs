@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use super::super::cached;
 use super::{files, types};
 use crate::error::Error;
 use crate::handle::{Object, Which};
@@ -25,6 +26,8 @@ pub(crate) struct ObjectState {
     connected: bool,
     /// O_NONBLOCK was set here on a descriptor that came without it, and is taken back when it goes out.
     made_nonblocking: AtomicBool,
+    /// Whether the file's reads are tried at once.
+    pub(in crate::backend) tried: cached::Tried,
 }
 
 impl ObjectState {
@@ -37,6 +40,7 @@ impl ObjectState {
             slot: OnceLock::new(),
             connected,
             made_nonblocking: AtomicBool::new(made_nonblocking),
+            tried: cached::Tried::default(),
         }
     }
 
@@ -47,6 +51,7 @@ impl ObjectState {
             slot: OnceLock::new(),
             connected: true,
             made_nonblocking: AtomicBool::new(false),
+            tried: cached::Tried::default(),
         }
     }
 
@@ -63,6 +68,7 @@ impl ObjectState {
 
     /// Takes a file's descriptor out, to close it; the file may be opened again.
     pub fn take_file(&self) -> Option<OwnedFd> {
+        self.tried.forget();
         match self.fd.swap(NO_FD, Ordering::AcqRel) {
             NO_FD => None,
             // SAFETY: taken out of the object, which owned it: a file has no slot.
