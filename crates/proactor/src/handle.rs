@@ -153,6 +153,9 @@ impl Object {
 
     /// Admits one operation: takes an operation count and the send budget, or refuses. Returns the budget taken.
     pub fn admit(&self, op: &Op, bytes: usize) -> Result<usize, Error> {
+        if matches!(op, Op::Close) {
+            self.may_close()?;
+        }
         // One count is the users' own.
         if self.operations.fetch_add(1, Ordering::Relaxed) > self.most_operations.load(Ordering::Relaxed) {
             self.operations.fetch_sub(1, Ordering::Relaxed);
@@ -174,6 +177,19 @@ impl Object {
     /// A completion of an operation that goes on has its own hold on the object.
     pub fn operation_added(&self) {
         self.operations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the descriptor may go while its object stays. The caller borrows the only handle exclusively, so neither
+    /// number can grow until the backend has taken the descriptor out, and no borrowed descriptor outlives it.
+    fn may_close(&self) -> Result<(), Error> {
+        let refused = |hint| Err(Error::new(Code::InvalidParameter).hint(hint).of(crate::op::OpKind::Close));
+        if self.users.load(Ordering::Acquire) != 1 {
+            return refused("other handles of this file exist; drop them before closing it");
+        }
+        if self.in_flight() != 0 {
+            return refused("operations are in flight on this file; take their completions first, or cancel them and take those");
+        }
+        Ok(())
     }
 
     /// Returns what `admit` took of the send budget.

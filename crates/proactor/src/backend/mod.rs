@@ -19,11 +19,15 @@
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
-//! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/mod.rs` and
+//! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/entry.rs` and
 //! `blocking/mod.rs` (files), `iocp/start.rs`.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod blocking;
+#[cfg(target_os = "linux")]
+mod cached;
+#[cfg(target_os = "linux")]
+mod direct;
 #[cfg(target_os = "linux")]
 mod epoll;
 #[cfg(target_os = "linux")]

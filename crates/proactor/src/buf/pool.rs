@@ -1,7 +1,9 @@
 //! A bounded pool of equal buffers that return by drop.
 
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
@@ -29,8 +31,58 @@ pub struct BufferPool {
 
 #[derive(Debug)]
 struct Shared {
-    size: usize,
-    free: ArrayQueue<Box<[u8]>>,
+    /// What each buffer is, once allocated.
+    layout: Layout,
+    free: ArrayQueue<Memory>,
+}
+
+/// One buffer's memory, initialized throughout; none before its first use.
+#[derive(Debug)]
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: unique heap memory of plain bytes.
+unsafe impl Send for Memory {}
+// SAFETY: as above; shared, it gives out `&[u8]` only.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    const NONE: Memory = Memory { start: NonNull::dangling(), layout: Layout::new::<()>() };
+
+    fn zeroed(layout: Layout) -> Memory {
+        if layout.size() == 0 {
+            return Memory::NONE;
+        }
+        // SAFETY: the layout has a size.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        Memory { start, layout }
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: initialized memory of that size, this value's own; of no size, a dangling pointer will do.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.layout.size()) }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.layout.size() > 0 {
+            // SAFETY: allocated with this layout, freed once.
+            unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        }
+    }
 }
 
 /// What a pool without a free buffer answers.
@@ -42,9 +94,36 @@ pub(crate) fn none_free() -> Error {
 impl BufferPool {
     /// A pool of `count` buffers (at least one) of `size` bytes.
     pub fn new(count: usize, size: usize) -> BufferPool {
+        match Layout::array::<u8>(size) {
+            Ok(layout) => BufferPool::of(count, layout),
+            Err(_) => panic!("a buffer of {size} bytes is larger than the address space"),
+        }
+    }
+
+    /// A pool whose buffers begin at multiples of `align` bytes, for direct I/O
+    /// ([`OpenOptions::direct`](crate::fs::OpenOptions::direct)), which wants `size` to be a multiple of it too: 4096 fits
+    /// nearly everywhere.
+    ///
+    /// [`Code::InvalidParameter`] if `align` is not a power of two, or a buffer larger than the address space.
+    ///
+    /// ```
+    /// use proactor::BufferPool;
+    /// let pool = BufferPool::aligned(32, 1 << 20, 4096)?;
+    /// assert_eq!(pool.take()?.whole().as_ptr().addr() % 4096, 0);
+    /// # Ok::<(), proactor::Error>(())
+    /// ```
+    pub fn aligned(count: usize, size: usize, align: usize) -> Result<BufferPool, Error> {
+        match Layout::from_size_align(size, align) {
+            Ok(layout) => Ok(BufferPool::of(count, layout)),
+            Err(_) => Err(Error::new(Code::InvalidParameter)
+                .hint("buffers are aligned to a power of two, and are smaller than the address space")),
+        }
+    }
+
+    fn of(count: usize, layout: Layout) -> BufferPool {
         let free = ArrayQueue::new(count.max(1));
-        while free.push(Box::default()).is_ok() {}
-        BufferPool { shared: Arc::new(Shared { size, free }) }
+        while free.push(Memory::NONE).is_ok() {}
+        BufferPool { shared: Arc::new(Shared { layout, free }) }
     }
 
     /// Leases a buffer. Never waits: with none free it is [`Code::InsufficientResources`].
@@ -55,8 +134,8 @@ impl BufferPool {
     /// As `take`, without words for there being none.
     pub(crate) fn lease(&self) -> Option<PoolBuf> {
         let mut bytes = self.shared.free.pop()?;
-        if bytes.len() != self.shared.size {
-            bytes = vec![0; self.shared.size].into_boxed_slice();
+        if bytes.layout != self.shared.layout {
+            bytes = Memory::zeroed(self.shared.layout);
         }
         Some(PoolBuf { bytes, filled: 0, pool: self.shared.clone() })
     }
@@ -78,14 +157,14 @@ impl BufferPool {
 
     /// The size of each buffer in bytes.
     pub fn buffer_size(&self) -> usize {
-        self.shared.size
+        self.shared.layout.size()
     }
 }
 
 /// A leased buffer: `Deref`s to the bytes last filled, goes back to its pool when dropped.
 #[derive(Debug)]
 pub struct PoolBuf {
-    bytes: Box<[u8]>,
+    bytes: Memory,
     filled: usize,
     pool: Arc<Shared>,
 }
@@ -118,7 +197,7 @@ impl DerefMut for PoolBuf {
 impl Drop for PoolBuf {
     fn drop(&mut self) {
         // The queue has room for every buffer of the pool, so this cannot fail.
-        let _ = self.pool.free.push(std::mem::take(&mut self.bytes));
+        let _ = self.pool.free.push(std::mem::replace(&mut self.bytes, Memory::NONE));
     }
 }
 

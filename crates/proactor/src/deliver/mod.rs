@@ -101,6 +101,10 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
             | Op::Disconnect
             | Op::Sync { .. }
             | Op::Open { .. }
+            | Op::Close
+            | Op::Allocate { .. }
+            | Op::SetLen { .. }
+            | Op::Metadata
             | Op::Post
     );
     if wants_buffers && buffers.count() == 0 {
@@ -109,5 +113,6 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
     if buffers.count() > Buffers::MOST {
         return Err(Error::new(Code::InvalidParameter).hint("more than 1024 buffers in one operation; use fewer").of(op.kind()));
     }
+    op.check_numbers()?;
     handle.admit(op, buffers.total())
 }

@@ -11,6 +11,8 @@
 //! | `Ready` | read or write | the object could be read, accepted from, or written | zero-byte WSARecv / poll |
 //! | `Shutdown`, `Disconnect` | write | all sends before it are done and the half is closed | shutdown, DisconnectEx |
 //! | `ReadAt`, `WriteAt`, `Sync`, `Open` | file | the file system answered | ReadFile, WriteFile, FlushFileBuffers, CreateFile |
+//! | `Allocate`, `SetLen`, `Metadata` | file | the file system answered | SetEndOfFile, GetFileInformationByHandle / fallocate, ftruncate, statx |
+//! | `Close` | file | the descriptor is closed, whatever the result says | CloseHandle / close |
 //! | `Post` | none | at once | PostQueuedCompletionStatus |
 //!
 //! Operations of one lane of one object complete and fill in call order; the file lane has no order.
@@ -32,6 +34,8 @@ pub(crate) use block::{
 };
 pub use operation::Operation;
 pub use value::{Accepted, Brings, Completion, Datagram, Done, Value};
+
+use crate::error::{Code, Error};
 
 /// One operation, lowered: no buffers (they lie beside it in the block), nothing that needs dropping in a hurry.
 #[derive(Debug, Default)]
@@ -75,6 +79,16 @@ pub(crate) enum Op {
         path: PathBuf,
         options: crate::fs::OpenOptions,
     },
+    /// The object's handle is its only one, and nothing else of it is in flight: `Object::admit` saw to that.
+    Close,
+    Allocate {
+        offset: u64,
+        len: u64,
+    },
+    SetLen {
+        len: u64,
+    },
+    Metadata,
 }
 
 /// Which direction a readiness operation waits for.
@@ -101,7 +115,8 @@ impl Op {
             Op::Shutdown { how: Shutdown::Read } => Lane::Read,
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
             Op::Shutdown { .. } | Op::Disconnect => Lane::Write,
-            Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Post => Lane::File,
+            Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
+            Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => Lane::File,
         }
     }
 
@@ -123,6 +138,31 @@ impl Op {
             Op::WriteAt { .. } => OpKind::WriteAt,
             Op::Sync { .. } => OpKind::Sync,
             Op::Open { .. } => OpKind::Open,
+            Op::Close => OpKind::Close,
+            Op::Allocate { .. } => OpKind::Allocate,
+            Op::SetLen { .. } => OpKind::SetLen,
+            Op::Metadata => OpKind::Metadata,
+        }
+    }
+
+    /// Refuses numbers no system takes, alike on all of them: files are at most 2^63 − 1 bytes long, and −1 as an offset
+    /// would mean another thing to io_uring.
+    pub fn check_numbers(&self) -> Result<(), Error> {
+        let end = match *self {
+            Op::ReadAt { offset } | Op::WriteAt { offset } => Some(offset),
+            Op::Allocate { len: 0, .. } => {
+                return Err(Error::new(Code::InvalidParameter).hint("nothing to allocate: the length is 0").of(self.kind()));
+            }
+            Op::Allocate { offset, len } => offset.checked_add(len),
+            Op::SetLen { len } => Some(len),
+            _ => return Ok(()),
+        };
+        match end.is_some_and(|end| i64::try_from(end).is_ok()) {
+            true => Ok(()),
+            false => {
+                let hint = "the offset or length is past the largest a file can have (2^63 - 1 bytes)";
+                Err(Error::new(Code::InvalidParameter).hint(hint).of(self.kind()))
+            }
         }
     }
 
@@ -168,6 +208,14 @@ pub enum OpKind {
     Sync,
     /// Open a file.
     Open,
+    /// Close a file.
+    Close,
+    /// Reserve space in a file.
+    Allocate,
+    /// Cut or extend a file.
+    SetLen,
+    /// Ask what a file is.
+    Metadata,
 }
 
 impl fmt::Display for OpKind {
@@ -189,6 +237,10 @@ impl fmt::Display for OpKind {
             OpKind::WriteAt => "write-at",
             OpKind::Sync => "sync",
             OpKind::Open => "open",
+            OpKind::Close => "close",
+            OpKind::Allocate => "allocate",
+            OpKind::SetLen => "set-length",
+            OpKind::Metadata => "metadata",
         })
     }
 }

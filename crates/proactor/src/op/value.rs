@@ -4,6 +4,7 @@ use super::address::Address;
 use super::block::Work;
 use crate::buf::PoolBuf;
 use crate::error::{Code, Error};
+use crate::fs::Metadata;
 use crate::net::{TcpStream, UnixStream};
 
 /// What an operation brought besides its byte count.
@@ -20,6 +21,8 @@ pub enum Value {
     Datagram(Datagram),
     /// A buffer of the operation's pool with what was received.
     Buffer(PoolBuf),
+    /// What a file is.
+    Metadata(Metadata),
 }
 
 /// An accepted connection. Dropping it closes the connection.
@@ -104,6 +107,15 @@ impl Brings for Datagram {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Datagram(datagram) => Some(datagram),
+            _ => None,
+        }
+    }
+}
+
+impl Brings for Metadata {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Metadata(metadata) => Some(metadata),
             _ => None,
         }
     }

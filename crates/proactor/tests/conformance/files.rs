@@ -136,6 +136,16 @@ fn long_lists_of_buffers_are_written_and_read_whole() {
 }
 
 #[test]
+fn lists_longer_than_one_call_takes_are_read_whole() {
+    let scratch = Scratch::new("long-reads");
+    let file = file(&scratch);
+    fs::write(&scratch.0, pattern(50_000, 4)).unwrap();
+    let done = run(file.read_at_vectored(vec![vec![0; 50]; 1000], 0));
+    assert_eq!(done.bytes, 50_000);
+    assert!(done.buffer.concat() == pattern(50_000, 4));
+}
+
+#[test]
 fn many_reads_at_once_each_get_their_own_part() {
     const READS: usize = 2000;
     let port = port(2);

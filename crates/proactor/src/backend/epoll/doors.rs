@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::super::direct;
 use super::ObjectState;
 use crate::error::Error;
 use crate::fs::{File, OpenOptions};
@@ -34,11 +36,19 @@ pub(crate) fn is_unnamed(addr: &SockAddr) -> bool {
 }
 
 pub(crate) fn open_now(path: &Path, options: &OpenOptions) -> Result<ObjectState, Error> {
-    let file = options.to_std().open(path).map_err(|error| Error::from_io(&error))?;
-    Ok(ObjectState::new(file.into(), true, false))
+    options.open(path).map(|file| ObjectState::new(file.into(), true, false))
 }
 
 impl OpenOptions {
+    /// Opens a file by a blocking call.
+    pub(in crate::backend) fn open(&self, path: &Path) -> Result<std::fs::File, Error> {
+        let mut options = self.to_std();
+        if self.direct {
+            options.custom_flags(libc::O_DIRECT);
+        }
+        options.open(path).map_err(|error| direct::explain_open(Error::from_io(&error), self))
+    }
+
     /// The flags of open(2).
     pub(in crate::backend) fn flags(&self) -> Result<i32, Error> {
         let access = match (self.read, self.write) {
@@ -56,6 +66,7 @@ impl OpenOptions {
         Ok(access
             | libc::O_CLOEXEC
             | flag(self.create, libc::O_CREAT)
+            | flag(self.direct, libc::O_DIRECT)
             | flag(self.truncate, libc::O_TRUNC)
             | flag(self.create_new, libc::O_CREAT | libc::O_EXCL))
     }

@@ -4,15 +4,16 @@
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
-use super::super::{Backend, BackendInfo, blocking, uring};
+use super::super::{Backend, BackendInfo, blocking, cached, uring};
 use super::port::Port;
+use super::types::Aside;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::{Object, Which};
-use crate::op::Header;
+use crate::op::{Header, Op, Value, Work};
 
 struct Choice {
-    uring: bool,
+    uring: Option<uring::Offers>,
     reason: String,
 }
 
@@ -21,13 +22,13 @@ static CHOICE: OnceLock<Choice> = OnceLock::new();
 /// Chooses for the process, if nothing has chosen yet.
 pub(crate) fn set_choice(backend: Backend) -> Result<(), Error> {
     let wanted = decide(backend, "the program asked for it");
-    let uring = wanted.uring;
+    let uring = wanted.uring.is_some();
     if backend == Backend::Uring && !uring {
         return Err(
             Error::new(Code::NotSupported).hint("the system does not offer io_uring; the log says why. Choose epoll, or auto")
         );
     }
-    if CHOICE.set(wanted).is_err() && chosen().uring != uring {
+    if CHOICE.set(wanted).is_err() && chosen().uring.is_some() != uring {
         return Err(
             Error::new(Code::InvalidParameter).hint("the backend is chosen already; choose it before the first operation")
         );
@@ -39,7 +40,7 @@ pub(crate) fn choice() -> BackendInfo {
     let chosen = chosen();
     BackendInfo {
         sockets: "epoll",
-        files: if chosen.uring { "io_uring" } else { "blocking pool" },
+        files: if chosen.uring.is_some() { "io_uring" } else { "blocking pool" },
         reason: chosen.reason.clone(),
     }
 }
@@ -57,7 +58,7 @@ fn chosen() -> &'static Choice {
         };
         log::info!(
             "proactor: sockets by epoll, files by {}: {}",
-            if choice.uring { "io_uring" } else { "threads" },
+            if choice.uring.is_some() { "io_uring" } else { "threads" },
             choice.reason
         );
         choice
@@ -66,21 +67,21 @@ fn chosen() -> &'static Choice {
 
 /// Whether this process uses io_uring.
 pub(in crate::backend) fn has_uring() -> bool {
-    chosen().uring
+    chosen().uring.is_some()
 }
 
 fn decide(backend: Backend, why: &str) -> Choice {
     if backend == Backend::Epoll {
-        return Choice { uring: false, reason: why.to_owned() };
+        return Choice { uring: None, reason: why.to_owned() };
     }
     match uring::probe() {
-        Ok(()) if why.is_empty() => Choice { uring: true, reason: "the kernel offers io_uring".to_owned() },
-        Ok(()) => Choice { uring: true, reason: why.to_owned() },
+        Ok(offers) if why.is_empty() => Choice { uring: Some(offers), reason: "the kernel offers io_uring".to_owned() },
+        Ok(offers) => Choice { uring: Some(offers), reason: why.to_owned() },
         Err(refusal) => {
             if backend == Backend::Uring {
                 log::warn!("proactor: io_uring was asked for, but {refusal}");
             }
-            Choice { uring: false, reason: refusal }
+            Choice { uring: None, reason: refusal }
         }
     }
 }
@@ -93,7 +94,7 @@ pub(super) enum Files {
 
 impl Files {
     fn new(port: &Port) -> Files {
-        if !chosen().uring {
+        if chosen().uring.is_none() {
             return Files::Blocking;
         }
         match uring::Ring::new().and_then(|ring| port.watch_ring(&ring).map(|()| ring)) {
@@ -113,14 +114,41 @@ impl Files {
     }
 }
 
+/// Whether an operation goes elsewhere though there is a ring.
+pub(in crate::backend) fn lacks(op: &Op) -> bool {
+    matches!(op, Op::SetLen { .. }) && chosen().uring.is_some_and(|offers| !offers.set_len)
+}
+
+/// What the starting thread does before an engine has the operation; its result if that was all.
+pub(in crate::backend) fn at_once(work: &mut Work, aside: &mut Aside, object: &Object) -> Option<Result<Value, Error>> {
+    match work.op {
+        Op::ReadAt { offset } => cached::read(work, offset, object).then_some(Ok(Value::None)),
+        Op::Close => match object.sys.take_file() {
+            // Before the start returns, so that whoever starts an operation after it finds no descriptor.
+            Some(fd) => {
+                *aside = Aside::Closing(fd);
+                None
+            }
+            None => Some(Err(Error::new(Code::InvalidHandle).hint("the file is not open"))),
+        },
+        _ => None,
+    }
+}
+
 /// Starts a file operation.
-pub(super) fn start(port: &Arc<Port>, _: &Object, header: NonNull<Header>) {
+pub(super) fn start(port: &Arc<Port>, object: &Object, header: NonNull<Header>) {
+    // SAFETY: a begun block, this call's until an engine has it; an overlapped handle looks at `delivery` only.
+    let (work, aside) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys.aside) };
+    if let Some(result) = at_once(work, aside, object) {
+        return super::settle(header, work.bytes, result, port);
+    }
     match port.files.get_or_init(|| Files::new(port)) {
-        Files::Uring(ring) => {
+        Files::Uring(ring) if !lacks(&work.op) => {
+            work.buffers.advance(work.bytes);
             ring.start(header, &mut port.packets());
             port.settled();
         }
-        Files::Blocking => blocking::start(port.clone(), header),
+        Files::Uring(_) | Files::Blocking => blocking::start(port.clone(), header),
     }
 }
 
@@ -131,7 +159,8 @@ pub(super) fn cancel(port: &Port, object: Option<&Object>, which: Which) -> usiz
     };
     match port.files.get() {
         None => 0,
-        Some(Files::Uring(ring)) => ring.cancel(means),
+        Some(Files::Uring(ring)) if chosen().uring.is_some_and(|offers| offers.set_len) => ring.cancel(means),
+        Some(Files::Uring(ring)) => ring.cancel(means) + blocking::cancel(port, means),
         Some(Files::Blocking) => blocking::cancel(port, means),
     }
 }

@@ -20,7 +20,7 @@ mod types;
 
 pub(crate) use super::worker::while_blocked;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
-pub(in crate::backend) use files::has_uring;
+pub(in crate::backend) use files::{at_once, has_uring, lacks};
 pub(crate) use files::{choice, set_choice};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use object::ObjectState;
@@ -28,6 +28,7 @@ pub(in crate::backend) use perform::pipe_code;
 pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
 pub(in crate::backend) use sys::{borrow, eventfd, send, signal};
+pub(in crate::backend) use types::Aside;
 pub(crate) use types::{BlockState, Descriptor, RawBuf, check_fork, code_of};
 pub(in crate::backend) use types::{is_forked, watch_forks};
 

@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::super::cached;
 use super::{files, types};
 use crate::error::Error;
 use crate::handle::{Object, Which};
@@ -28,6 +29,8 @@ pub(crate) struct ObjectState {
     made_nonblocking: AtomicBool,
     /// O_NONBLOCK was taken off here, because a ring answers with EAGAIN where it stands; it is put back likewise.
     made_blocking: AtomicBool,
+    /// Whether the file's reads are tried at once.
+    pub(in crate::backend) tried: cached::Tried,
 }
 
 impl ObjectState {
@@ -41,6 +44,7 @@ impl ObjectState {
             connected,
             made_nonblocking: AtomicBool::new(made_nonblocking),
             made_blocking: AtomicBool::new(false),
+            tried: cached::Tried::default(),
         }
     }
 
@@ -52,6 +56,7 @@ impl ObjectState {
             connected: true,
             made_nonblocking: AtomicBool::new(false),
             made_blocking: AtomicBool::new(false),
+            tried: cached::Tried::default(),
         }
     }
 
@@ -101,6 +106,16 @@ impl ObjectState {
         }
         if self.made_blocking.load(Ordering::Relaxed) {
             set_nonblocking(fd, true);
+        }
+    }
+
+    /// Takes a file's descriptor out, to close it; the file may be opened again.
+    pub fn take_file(&self) -> Option<OwnedFd> {
+        self.tried.forget();
+        match self.fd.swap(NO_FD, Ordering::AcqRel) {
+            NO_FD => None,
+            // SAFETY: taken out of the object, which owned it: a file has no slot.
+            fd => Some(unsafe { OwnedFd::from_raw_fd(fd) }),
         }
     }
 

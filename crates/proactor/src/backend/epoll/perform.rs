@@ -135,9 +135,10 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
         Op::Ready { interest } => ready(fd, *interest),
         Op::Shutdown { how } => shutdown(fd, *how, owned),
         Op::Disconnect => shutdown(fd, Shutdown::Write, owned),
-        Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Post => {
+        Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close => {
             unreachable!("not a socket operation")
         }
+        Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Post => unreachable!("not a socket operation"),
     }
 }
 

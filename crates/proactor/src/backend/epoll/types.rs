@@ -58,8 +58,7 @@ pub(crate) struct BlockState {
     pub(in crate::backend) previous: Option<NonNull<Header>>,
     /// Asked to cancel while the ring had it.
     pub(in crate::backend) cancelled: bool,
-    /// The path of an open operation, for as long as the kernel may read it.
-    pub(in crate::backend) path: Option<std::ffi::CString>,
+    pub(in crate::backend) aside: Aside,
     /// The buffer group of a receive of many on a per-thread port.
     pub(in crate::backend) group: u16,
     /// Kept from one operation of the block to the next.
@@ -74,7 +73,7 @@ impl Default for BlockState {
             connecting: false,
             child: None,
             cancelled: false,
-            path: None,
+            aside: Aside::None,
             group: u16::MAX,
             extra: None,
         }
@@ -91,6 +90,19 @@ impl BlockState {
     pub(in crate::backend) fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_with(|| Box::new(Extra::empty()))
     }
+}
+
+/// What a file operation needs beside its buffers until it is over. The kernel may read and write it.
+#[derive(Default)]
+pub(in crate::backend) enum Aside {
+    #[default]
+    None,
+    /// The path to open.
+    Path(std::ffi::CString),
+    /// The descriptor to close, which the object has given up.
+    Closing(OwnedFd),
+    /// Where the kernel writes what a file is.
+    Statx(Box<libc::statx>),
 }
 
 /// The library's code for an errno.

@@ -92,7 +92,8 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
     if status < 0 {
         let mut error = match ended {
             Some(code) if is_end(status) => codes::of_end(code),
-            _ => codes::of_status(status, if is_file { Numbers::Win32 } else { Numbers::Winsock }),
+            _ if is_file => sys::explain(codes::of_status(status, Numbers::Win32), core.handle()),
+            _ => codes::of_status(status, Numbers::Winsock),
         };
         if matches!(work.op, Op::RecvFrom | Op::SendTo { .. }) && error.code() == Code::ConnectionReset {
             // An ICMP message: nobody listens at the address of an earlier datagram.
@@ -114,7 +115,9 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
         }
         Op::Ready { .. } | Op::Disconnect | Op::Shutdown { .. } => (0, Ok(Value::None)),
         Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } => (bytes, Ok(Value::None)),
-        Op::Sync { .. } | Op::Open { .. } | Op::Post => unreachable!("not an operation the kernel reports"),
+        Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Post => {
+            unreachable!("not an operation the kernel reports")
+        }
     }
 }
 

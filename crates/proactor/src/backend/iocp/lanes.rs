@@ -161,6 +161,18 @@ impl Core {
         }
     }
 
+    /// Takes a file's handle out, to close it; the file may be opened again, then for overlapped I/O.
+    pub fn take_file(&self) -> Option<OwnedHandle> {
+        match self.take() {
+            Some(Descriptor::File(file)) => {
+                self.blocking.store(false, Ordering::Release);
+                Some(file)
+            }
+            Some(Descriptor::Socket(_)) => unreachable!("only files are closed by an operation"),
+            None => None,
+        }
+    }
+
     /// Asks the operations `which` means to end, with `code`; how many there were to be asked.
     pub fn cancel(&self, which: Which, code: Code) -> usize {
         [Lane::Read, Lane::Write, Lane::File].map(|lane| self.cancel_in(&self.lock(lane), which, code)).iter().sum()

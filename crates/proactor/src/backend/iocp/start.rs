@@ -12,6 +12,7 @@ use windows_sys::Win32::Networking::WinSock::{
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
+use super::lanes::Core;
 use super::sys::{self, Poll};
 use super::types::{Aside, RawBuf};
 use super::{blocking, codes, events};
@@ -88,12 +89,14 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
             // Nothing is pending before it: the lane saw to that.
             Op::Disconnect | Op::Shutdown { how: Shutdown::Write | Shutdown::Both } => disconnect(&call),
             Op::ReadAt { .. } | Op::WriteAt { .. } if !core.is_open() => {
-                failed(Error::new(Code::InvalidHandle).hint("the file is not open yet"))
+                failed(Error::new(Code::InvalidHandle).hint("the file is not open"))
             }
             Op::ReadAt { .. } | Op::WriteAt { .. } if core.blocks() => to_pool(header),
             Op::ReadAt { offset } => read_at(&call, buffers, *offset),
             Op::WriteAt { offset } => write_at(&call, buffers, *offset),
             Op::Sync { .. } | Op::Open { .. } => to_pool(header),
+            Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => to_pool(header),
+            Op::Close => close(&call, core),
             Op::Post => unreachable!("a post goes to the port"),
         }
     }
@@ -320,6 +323,9 @@ unsafe fn at(
     };
     match issued {
         Issued::Done(_, Err(error)) if super::finish::is_end_of_file(&error) => Issued::Done(0, Ok(Value::None)),
+        Issued::Done(bytes, Err(error)) => {
+            Issued::Done(bytes, Err(sys::explain(error, call.socket as windows_sys::Win32::Foundation::HANDLE)))
+        }
         issued => issued,
     }
 }
@@ -345,6 +351,21 @@ unsafe fn in_one_piece(call: &Call, buffers: &Buffers, filled: bool) -> (*mut u8
                 let Aside::Gathered(whole) = &mut *call.aside else { unreachable!("just written") };
                 (whole.as_mut_ptr(), whole.len() as u32)
             }
+        }
+    }
+}
+
+/// Takes the handle out at once, so that whoever starts an operation after this finds none.
+unsafe fn close(call: &Call, core: &Core) -> Issued {
+    let Some(file) = core.take_file() else { return failed(Error::new(Code::InvalidHandle).hint("the file is not open")) };
+    // SAFETY: the block is the caller's until the pool has it.
+    unsafe { *call.aside = Aside::Closing(file) };
+    match blocking::submit(call.header) {
+        Ok(()) => Issued::Pool,
+        Err(_) => {
+            // SAFETY: as above; the pool did not take it.
+            drop(unsafe { std::mem::take(&mut *call.aside) });
+            Issued::Done(0, Ok(Value::None))
         }
     }
 }

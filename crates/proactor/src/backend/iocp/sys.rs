@@ -17,6 +17,7 @@ use windows_sys::Win32::Networking::WinSock::{
     LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_DISCONNECTEX, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR, SOCKET, WSAID_ACCEPTEX,
     WSAID_CONNECTEX, WSAID_DISCONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAIoctl,
 };
+use windows_sys::Win32::Storage::FileSystem::{FILE_STORAGE_INFO, FileStorageInfo, GetFileInformationByHandleEx};
 use windows_sys::Win32::System::IO::{
     CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatusEx, IO_STATUS_BLOCK, OVERLAPPED, OVERLAPPED_ENTRY,
     PostQueuedCompletionStatus,
@@ -25,6 +26,7 @@ use windows_sys::Win32::System::Threading::INFINITE;
 use windows_sys::core::GUID;
 
 use crate::error::{Code, Error};
+use crate::fs::alignment_hint;
 use crate::time::Wait;
 
 /// What is left of a wait, in milliseconds, rounded up.
@@ -126,10 +128,31 @@ pub(super) fn dissociate(handle: HANDLE) {
 /// blocking calls work on both.
 pub(super) fn is_overlapped(handle: HANDLE) -> bool {
     const SYNCHRONOUS: u32 = 0x10 | 0x20;
+    mode(handle).is_some_and(|mode| mode & SYNCHRONOUS == 0)
+}
+
+/// How a file was opened, in the terms of NtCreateFile.
+fn mode(handle: HANDLE) -> Option<u32> {
     let (mut status, mut mode) = (IO_STATUS_BLOCK::default(), 0_u32);
     // SAFETY: both are writable for the call, with the length given.
     let answer = unsafe { NtQueryInformationFile(handle, &raw mut status, (&raw mut mode).cast(), 4, FileModeInformation) };
-    answer == 0 && mode & SYNCHRONOUS == 0
+    (answer == 0).then_some(mode)
+}
+
+/// The error of a read or write: on a direct file an invalid parameter means that it was not aligned.
+pub(super) fn explain(error: Error, handle: HANDLE) -> Error {
+    const NO_INTERMEDIATE_BUFFERING: u32 = 0x8;
+    let direct = || mode(handle).is_some_and(|mode| mode & NO_INTERMEDIATE_BUFFERING != 0);
+    if error.code() != Code::InvalidParameter || !direct() {
+        return error;
+    }
+    let mut storage = FILE_STORAGE_INFO::default();
+    // SAFETY: the structure is writable for its size, and is what this class asks for.
+    let told = unsafe {
+        let (into, size) = ((&raw mut storage).cast(), size_of::<FILE_STORAGE_INFO>() as u32);
+        GetFileInformationByHandleEx(handle, FileStorageInfo, into, size)
+    };
+    error.hint(alignment_hint((told != 0).then_some(storage.LogicalBytesPerSector)))
 }
 
 // ---- Winsock's extensions ----

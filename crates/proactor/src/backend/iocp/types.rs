@@ -115,6 +115,8 @@ pub(super) enum Aside {
     Gathered(Box<[u8]>),
     /// The question a readiness operation asks.
     Poll(Poll),
+    /// The file to close, which the object has given up.
+    Closing(OwnedHandle),
 }
 
 /// This backend's part of a block; OVERLAPPED first, so that its address is the block's.

@@ -91,6 +91,8 @@ impl Core {
     /// Hands an operation to the kernel, at the next enter.
     pub fn submit(&mut self, header: NonNull<Header>, entry: squeue::Entry) {
         self.in_kernel += 1;
+        // SAFETY: the port's own operation. One that is asked for again stays asked to end.
+        self.doomed += usize::from(unsafe { (*header.as_ptr()).sys.cancelled });
         self.push(&entry.user_data(header.as_ptr() as u64));
     }
 

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use io_uring::{opcode, squeue, types};
 
 use super::super::epoll::{self, RawBuf};
-use super::super::uring;
+use super::super::{blocking, uring};
 use super::lanes::Lanes;
 use super::leases::Leases;
 use super::port::{Core, object_of};
@@ -90,7 +90,19 @@ impl Core {
         }
     }
 
-    pub fn start_file(&mut self, header: NonNull<Header>) {
+    fn start_file(&mut self, header: NonNull<Header>) {
+        // SAFETY: a begun block, this port's; an overlapped handle looks at `delivery` only.
+        let (work, aside, object) =
+            unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys.aside, object_of(header)) };
+        if let Some(result) = epoll::at_once(work, aside, object) {
+            return self.settle(header, work.bytes, result);
+        }
+        if epoll::lacks(&work.op) {
+            // An old kernel's ring has no such operation; it waits for no device.
+            let (bytes, result) = blocking::perform(work, aside, Some(object));
+            return self.settle(header, bytes, result);
+        }
+        work.buffers.advance(work.bytes);
         match uring::entry(header) {
             Ok(entry) => {
                 self.floating.insert(header);

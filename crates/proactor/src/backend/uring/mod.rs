@@ -6,19 +6,24 @@
 //! until the operation's own terminal completion. At most [`ENTRIES`]` * 2` operations are in the ring, so the
 //! completion queue cannot overflow; the others wait in `later`.
 //!
+//! `entry.rs` has the one match that says how each operation is asked, `outcome.rs` what its completion means.
+//!
 //! The ring is dropped with its port, and every operation in it holds its object, whose home holds the port: nothing is
 //! in flight then.
 
+mod entry;
+mod outcome;
+
 use std::collections::VecDeque;
-use std::ffi::CString;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard};
 
-use io_uring::{IoUring, opcode, squeue, types};
+pub(super) use entry::entry;
+use io_uring::{IoUring, opcode, squeue};
+pub(super) use outcome::outcome;
 
-use super::{RawBuf, deliver_settled};
+use super::deliver_settled;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::op::{Header, Op, Value};
@@ -27,8 +32,15 @@ const ENTRIES: u32 = 256;
 /// User data of a cancel request, whose own completion says nothing.
 const CANCEL: u64 = u64::MAX;
 
+/// What a kernel's io_uring may lack though it is used.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Offers {
+    /// From Linux 6.9 on. Elsewhere the pool cuts and extends files.
+    pub set_len: bool,
+}
+
 /// Whether this kernel, under its filters, offers what is needed; if not, why.
-pub(super) fn probe() -> Result<(), String> {
+pub(super) fn probe() -> Result<Offers, String> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -45,10 +57,13 @@ pub(super) fn probe() -> Result<(), String> {
         opcode::Writev::CODE,
         opcode::Fsync::CODE,
         opcode::OpenAt::CODE,
+        opcode::Close::CODE,
+        opcode::Fallocate::CODE,
+        opcode::Statx::CODE,
         opcode::AsyncCancel::CODE,
     ];
     match needed.iter().all(|code| probe.is_supported(*code)) {
-        true => Ok(()),
+        true => Ok(Offers { set_len: probe.is_supported(opcode::Ftruncate::CODE) }),
         false => Err("this kernel's io_uring lacks a needed operation".to_owned()),
     }
 }
@@ -211,7 +226,8 @@ impl Ring {
             while n < over.len() && state.in_flight.len() - state.free.len() < ENTRIES as usize * 2 {
                 let Some(header) = state.later.pop_front() else { break };
                 // SAFETY: the line's own block; `cancelled` is guarded by the lock.
-                let begun = match unsafe { (*header.as_ptr()).sys.cancelled } {
+                let begun = match unsafe { (*header.as_ptr()).sys.cancelled && !matches!((*header.as_ptr()).work.op, Op::Close) }
+                {
                     true => Err(Error::new(Code::Cancelled)),
                     false => self.begin(&mut state, header),
                 };
@@ -233,104 +249,6 @@ impl Ring {
                 let bytes = unsafe { (*header.as_ptr()).work.bytes };
                 deliver_settled(header, bytes, result, packets);
             }
-        }
-    }
-}
-
-/// The one match of this backend: the submission entry of an operation.
-pub(super) fn entry(header: NonNull<Header>) -> Result<squeue::Entry, Error> {
-    // SAFETY: a begun block that the caller is about to hand to the ring; an overlapped handle looks only at `delivery`.
-    let (work, sys, object) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys, (*header.as_ptr()).object) };
-    let Some(object) = object else { return Err(Error::new(Code::InvalidHandle)) };
-    // SAFETY: the operation's count keeps the object.
-    let raw = unsafe { object.as_ref() }.sys.raw();
-    if let Op::Open { path, options } = &work.op {
-        let path = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| Error::new(Code::InvalidParameter).hint("the path has a zero byte inside"))?;
-        // The kernel reads the path at submission, which may be later than this call: it stays in the block.
-        let path = sys.path.insert(path);
-        let open =
-            opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).flags(options.flags()?).mode(options.unix_mode());
-        return Ok(open.build());
-    }
-    if raw < 0 {
-        return Err(Error::new(Code::InvalidHandle).hint("the file is not open yet"));
-    }
-    let fd = types::Fd(raw);
-    let bufs = work.buffers.as_slice();
-    let single = |buf: &RawBuf| (buf.ptr(), u32::try_from(buf.len()).unwrap_or(i32::MAX as u32));
-    let entry = match (&work.op, bufs) {
-        (Op::ReadAt { offset }, [buf]) => {
-            let (ptr, len) = single(buf);
-            opcode::Read::new(fd, ptr, len).offset(*offset).build()
-        }
-        (Op::ReadAt { offset }, bufs) => opcode::Readv::new(fd, RawBuf::iovecs(bufs), bufs.len() as u32).offset(*offset).build(),
-        (Op::WriteAt { offset }, [buf]) => {
-            let (ptr, len) = single(buf);
-            opcode::Write::new(fd, ptr, len).offset(offset.saturating_add(work.bytes as u64)).build()
-        }
-        (Op::WriteAt { offset }, bufs) => opcode::Writev::new(fd, RawBuf::iovecs(bufs), bufs.len() as u32)
-            .offset(offset.saturating_add(work.bytes as u64))
-            .build(),
-        (Op::Sync { data_only }, _) => {
-            let flags = if *data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
-            opcode::Fsync::new(fd).flags(flags).build()
-        }
-        (
-            Op::Open { .. }
-            | Op::Post
-            | Op::Accept
-            | Op::AcceptMulti
-            | Op::RecvMulti
-            | Op::Connect { .. }
-            | Op::Recv
-            | Op::Send
-            | Op::RecvFrom
-            | Op::SendTo { .. }
-            | Op::Ready { .. }
-            | Op::Shutdown { .. }
-            | Op::Disconnect,
-            _,
-        ) => unreachable!("not a file operation"),
-    };
-    Ok(entry)
-}
-
-/// What a completion means; `None` if the operation goes on.
-pub(super) fn outcome(header: NonNull<Header>, result: i32) -> Option<Result<Value, Error>> {
-    // SAFETY: taken out of the ring's list after its completion, under the lock; as in `entry`.
-    let (work, sys, object) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys, (*header.as_ptr()).object) };
-    let Ok(n) = usize::try_from(result) else {
-        return match -result {
-            // The submitting thread ended, or a signal came: the user asked for neither.
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN if !sys.cancelled => None,
-            errno => Some(Err(Error::from_raw_os_error(errno))),
-        };
-    };
-    match work.op {
-        Op::Open { .. } => {
-            // SAFETY: the completion hands the new descriptor over.
-            let fd = unsafe { OwnedFd::from_raw_fd(result) };
-            // SAFETY: the operation's count keeps the object.
-            let provided = object.is_some_and(|object| unsafe { object.as_ref() }.sys.provide(fd));
-            Some(match provided {
-                true => Ok(Value::None),
-                false => Err(Error::new(Code::InvalidParameter).hint("the file is open already")),
-            })
-        }
-        Op::WriteAt { .. } => {
-            work.bytes += n;
-            work.buffers.advance(n);
-            match work.buffers.total() == 0 {
-                true => Some(Ok(Value::None)),
-                // A write that moves nothing and reports no error would go round for ever.
-                false if n == 0 => Some(Err(Error::new(Code::InsufficientResources))),
-                false => None,
-            }
-        }
-        _ => {
-            work.bytes += n;
-            Some(Ok(Value::None))
         }
     }
 }
