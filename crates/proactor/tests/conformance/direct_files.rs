@@ -168,3 +168,16 @@ fn many_direct_reads_at_once_each_get_their_own_part() {
         assert!(*done.buffer == pattern(READS * PAGE, 6)[n * PAGE..][..PAGE], "read {n}");
     }
 }
+
+#[test]
+fn a_file_closed_and_opened_another_way_is_read_that_way() {
+    let scratch = Scratch::new("direct-again");
+    let mut file = file!(&scratch, "a_file_closed_and_opened_another_way_is_read_that_way");
+    fs::write(&scratch.0, pattern(PAGE, 7)).unwrap();
+    let pool = BufferPool::aligned(1, PAGE, PAGE).unwrap();
+    for round in 0..4 {
+        assert!(*run(file.read_at(pool.take().unwrap(), 0)).buffer == pattern(PAGE, 7));
+        run(file.close()).result.unwrap();
+        run(file.open(&scratch.0, &options().direct(round % 2 == 1))).result.unwrap();
+    }
+}

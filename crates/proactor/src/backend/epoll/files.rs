@@ -10,7 +10,7 @@ use super::types::Aside;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::{Object, Which};
-use crate::op::{Header, Op, Value};
+use crate::op::{Header, Op};
 
 struct Choice {
     uring: Option<uring::Offers>,
@@ -121,7 +121,8 @@ pub(super) fn start(port: &Arc<Port>, object: &Object, header: NonNull<Header>) 
     if let Op::ReadAt { offset } = work.op
         && cached::read(work, offset, object)
     {
-        return super::settle(header, work.bytes, Ok(Value::None), port);
+        // A begun block says already that nothing failed and nothing more was brought.
+        return super::settled(header, port);
     }
     if let Op::Close = work.op {
         // Before the start returns, so that whoever starts an operation after it finds no descriptor.
