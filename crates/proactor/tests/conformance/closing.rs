@@ -203,7 +203,7 @@ fn closing_a_listener_wakes_its_accepts_with_cancelled() {
 fn closing_a_listener_wakes_a_thread_blocked_in_accept() {
     let listener = TcpListener::bind(ANY).unwrap();
     let accept = start(listener.accept());
-    let blocked = worker(move || code(&accept.wait()));
+    let blocked = worker(move || code(&finish(accept)));
     blocked.asleep();
     drop(listener);
     assert_eq!(blocked.join(), Some(Code::Cancelled));

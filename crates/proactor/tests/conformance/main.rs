@@ -34,6 +34,8 @@
 
 #[macro_use]
 mod common;
+#[path = "../support/threads.rs"]
+mod threads;
 
 mod accepting;
 mod cancelling;
