@@ -30,13 +30,19 @@ struct Client<'l> {
 
 /// Runs the load until the watch says so.
 pub fn drive(load: &Load, conns: Vec<Conn>, watch: Watch) -> io::Result<Measured> {
-    // Declared before the client, hence dropped after it, were it not for the explicit drop below: the ring goes first.
     let mut ring: IoUring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().setup_cqsize(8192).build(1024)?;
     let buffers = Buffers::register(&ring.submitter(), GROUP, BUFFERS, BUFFER)?;
     let flying = vec![0; conns.len()];
     let mut client = Client { load, conns, flying, buffers, next: Vec::new(), watch };
     let ended = client.run(&mut ring);
-    drop(ring);
+    // Closing a ring does not wait for what is in it: the receives end before the buffers they could write to are freed.
+    match ring.submitter().register_sync_cancel(Some(SILENCE.into()), types::CancelBuilder::any()) {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+            std::mem::forget(client);
+            return Err(error);
+        }
+        _ => drop(ring),
+    }
     ended?;
     client.watch.end()
 }
