@@ -119,6 +119,7 @@ pub(super) fn start(port: &Arc<Port>, object: &Object, header: NonNull<Header>) 
     // SAFETY: a begun block, this call's until an engine has it; an overlapped handle looks at `delivery` only.
     let (work, aside) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys.aside) };
     if let Op::ReadAt { offset } = work.op
+        && (chosen().uring.is_some() || work.buffers.total() <= cached::MOST_FOR_POOL)
         && cached::read(work, offset, object)
     {
         // A begun block says already that nothing failed and nothing more was brought.
