@@ -15,10 +15,12 @@ use proactor::{
     within_mut,
 };
 
+use crate::threads;
+
 pub use crate::home::*;
 
 /// The end of every wait: a test that reaches it fails.
-pub const LONG: Duration = Duration::from_secs(10);
+pub const LONG: Duration = Duration::from_secs(30);
 /// How long to look for what must not happen.
 pub const SHORT: Duration = Duration::from_millis(30);
 /// Any free port of this machine's loopback.
@@ -110,7 +112,7 @@ pub fn start<C: Cargo, T: Brings, H: Home>(operation: Operation<'_, C, T, H>) ->
 /// Waits for the result.
 #[track_caller]
 pub fn finish<C: Cargo, T: Brings, H: Home>(overlapped: Overlapped<C, T, H>) -> Completion<T, C::Back> {
-    overlapped.wait_timeout(LONG).unwrap_or_else(|refused| panic!("not complete after ten seconds: {}", refused.error))
+    overlapped.wait_timeout(LONG).unwrap_or_else(|refused| panic!("not complete after thirty seconds: {}", refused.error))
 }
 
 /// Starts an operation and waits for its result.
@@ -217,7 +219,7 @@ impl Drop for Scratch {
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < end, "not within ten seconds: {what}");
+        assert!(Instant::now() < end, "not within thirty seconds: {what}");
         turn();
     }
 }
@@ -227,7 +229,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub fn until_on<B: Send + 'static>(port: &PortOf<B, usize>, what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < end, "not within ten seconds: {what}");
+        assert!(Instant::now() < end, "not within thirty seconds: {what}");
         turn_on(port);
     }
 }
@@ -237,7 +239,7 @@ pub fn until_on<B: Send + 'static>(port: &PortOf<B, usize>, what: &str, mut hold
 pub fn spin_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < end, "not within ten seconds: {what}");
+        assert!(Instant::now() < end, "not within thirty seconds: {what}");
         thread::yield_now();
     }
 }
@@ -275,20 +277,19 @@ impl Flag {
 /// A thread whose end is waited for with an end.
 pub struct Worker<T> {
     result: mpsc::Receiver<T>,
-    place: Arc<OnceLock<PathBuf>>,
+    number: Arc<OnceLock<u32>>,
     handle: JoinHandle<()>,
 }
 
 pub fn worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Worker<T> {
     let (send, result) = mpsc::channel();
-    let place = Arc::new(OnceLock::new());
-    let here = place.clone();
+    let number = Arc::new(OnceLock::new());
+    let own = number.clone();
     let handle = thread::spawn(move || {
-        // Empty where there is no /proc.
-        let _ = here.set(std::fs::read_link("/proc/thread-self").unwrap_or_default());
+        let _ = own.set(threads::own_number());
         let _ = send.send(work());
     });
-    Worker { result, place, handle }
+    Worker { result, number, handle }
 }
 
 impl<T> Worker<T> {
@@ -300,7 +301,7 @@ impl<T> Worker<T> {
                 self.handle.join().expect("a thread that has its result ends well");
                 value
             }
-            Err(RecvTimeoutError::Timeout) => panic!("a worker did not end within ten seconds"),
+            Err(RecvTimeoutError::Timeout) => panic!("a worker did not end within thirty seconds"),
             Err(RecvTimeoutError::Disconnected) => panic!("a worker panicked"),
         }
     }
@@ -325,28 +326,16 @@ impl<T> Worker<T> {
         self.handle.is_finished()
     }
 
-    /// Waits, without sleeping, until the thread sleeps in what it does. Nothing in a port's interface shows who waits in
-    /// it, so Linux is asked for the thread's state; elsewhere some time must do.
+    /// Waits, without sleeping, until the thread waits in the library, with an end to its wait or in a port.
     #[track_caller]
     pub fn asleep(&self) {
-        const SETTLED: Duration = Duration::from_millis(3);
-        spin_until("a worker's beginning", || self.place.get().is_some());
-        let place = self.place.get().expect("it is there");
-        if place.as_os_str().is_empty() {
+        spin_until("a worker's beginning", || self.number.get().is_some());
+        let number = *self.number.get().expect("it is there");
+        if threads::waits(number).is_none() {
+            // Nothing to see: some time must do.
             spin_for(Duration::from_millis(50));
             return;
         }
-        let stat = PathBuf::from("/proc").join(place).join("stat");
-        let mut awake = Instant::now();
-        spin_until("a worker's sleep", || {
-            // The name, in parentheses, may hold anything; the state follows the last one.
-            let asleep = std::fs::read_to_string(&stat)
-                .is_ok_and(|text| text.rfind(')').and_then(|at| text.get(at + 2..at + 3)) == Some("S"));
-            if !asleep {
-                awake = Instant::now();
-            }
-            // A lock on the way may be slept for too, but not so long.
-            awake.elapsed() > SETTLED
-        });
+        spin_until("a worker's wait", || threads::waits(number) == Some(true));
     }
 }

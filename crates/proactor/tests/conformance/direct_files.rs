@@ -168,3 +168,45 @@ fn many_direct_reads_at_once_each_get_their_own_part() {
         assert!(*done.buffer == pattern(READS * PAGE, 6)[n * PAGE..][..PAGE], "read {n}");
     }
 }
+
+#[test]
+fn a_file_closed_and_opened_another_way_is_read_that_way() {
+    let scratch = Scratch::new("direct-again");
+    let mut file = somewhere(file!(&scratch, "a_file_closed_and_opened_another_way_is_read_that_way"));
+    fs::write(&scratch.0, pattern(PAGE, 7)).unwrap();
+    let pool = BufferPool::aligned(1, PAGE, PAGE).unwrap();
+    for round in 0..4 {
+        assert!(*run(file.read_at(pool.take().unwrap(), 0)).buffer == pattern(PAGE, 7));
+        run(file.close()).result.unwrap();
+        run(file.open(&scratch.0, &options().direct(round % 2 == 1))).result.unwrap();
+    }
+}
+
+/// More completions than a queue of the kernel's may have room for, while nobody fetches any.
+#[test]
+fn a_storm_of_cancels_loses_no_packet() {
+    const READS: usize = 600;
+    const SIZE: usize = 16 * PAGE;
+    struct Aligned(PoolBuf);
+    let scratch = Scratch::new("direct-storm");
+    let file = file!(&scratch, "a_storm_of_cancels_loses_no_packet");
+    fs::write(&scratch.0, pattern(SIZE, 8)).unwrap();
+    let port = port_of::<Aligned, usize>();
+    let file = port.home(file, 7);
+    let pool = BufferPool::aligned(READS, SIZE, PAGE).unwrap();
+    for _ in 0..3 {
+        for _ in 0..READS {
+            let io = Block::new(Aligned(pool.take().unwrap()));
+            packet(file.read_at(within_mut(|io: &mut Aligned| io.0.whole()), 0), io);
+        }
+        for _ in 0..5 {
+            let _ = file.cancel_all();
+        }
+        for _ in 0..READS {
+            let result = take(&port).done.result;
+            assert!(matches!(result.map_err(|error| error.code()), Ok(_) | Err(Code::Cancelled)));
+        }
+        nothing(&port);
+    }
+    run(file.sync_all()).result.expect("the ring goes on");
+}

@@ -291,3 +291,60 @@ fn closing_a_file_completes_what_is_pending() {
         assert!(matches!(packet.done.result.map_err(|error| error.code()), Ok(_) | Err(Code::Cancelled)));
     }
 }
+
+/// The first part is copied by the starter, the rest comes from the device; in every order.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_read_of_what_is_cached_in_part_is_whole() {
+    use std::os::fd::AsRawFd;
+    const LEN: usize = 1 << 20;
+    let port = port(1);
+    let scratch = Scratch::new("cached-in-part");
+    let whole = pattern(LEN + 100, 8);
+    fs::write(&scratch.0, &whole).unwrap();
+    let file = file(&scratch);
+    let file = port.home(file, 7);
+    run(file.sync_all()).result.unwrap();
+    let uncache = |from: usize, len: usize| {
+        // SAFETY: no pointers.
+        let advised = unsafe { libc::posix_fadvise(file.as_raw_fd(), from as i64, len as i64, libc::POSIX_FADV_DONTNEED) };
+        assert_eq!(advised, 0);
+    };
+    for (from, len) in [(LEN / 2, LEN), (0, LEN / 2), (4096, 4096), (0, 2 * LEN), (LEN, 4096), (0, 0)] {
+        uncache(from, len);
+        let done = run(file.read_at(vec![0; 2 * LEN], 0));
+        assert_eq!((done.bytes, code(&done)), (LEN + 100, None), "without {len} from {from}");
+        assert!(done.buffer == whole);
+        uncache(from, len);
+        let parts = vec![vec![0; LEN / 256]; 512];
+        let done = run(file.read_at_vectored(parts, 10));
+        assert!(done.bytes == LEN + 90 && done.buffer.concat() == whole[10..]);
+        uncache(from, len);
+        packet(file.read_at(within_mut(|io: &mut Io| &mut io.buf[..]), 3), block(1, LEN));
+        let read = success(&port);
+        assert!(read.done.bytes == LEN && read.block.unwrap().buf == whole[3..LEN + 3]);
+    }
+    nothing(&port);
+}
+
+#[test]
+fn a_read_that_is_over_at_once_still_yields_one_packet_and_one_event() {
+    let port = port(1);
+    let scratch = Scratch::new("at-once");
+    fs::write(&scratch.0, pattern(4096, 9)).unwrap();
+    let file = file(&scratch);
+    let file = port.home(file, 7);
+    for tag in 0..200 {
+        let ticket = packet(file.read_at(within_mut(|io: &mut Io| &mut io.buf[..]), 0), block(tag, 4096));
+        // Over or not, it is no longer there to cancel, or it ends as asked.
+        let _ = file.cancel(ticket);
+    }
+    for _ in 0..200 {
+        let packet = take(&port);
+        assert!(packet.done.result.is_err() || packet.block.unwrap().buf == pattern(4096, 9));
+    }
+    nothing(&port);
+    let read = start(file.read_at(vec![0; 4096], 0));
+    assert!(read.event().wait_timeout(LONG), "the event of a read that is over is set");
+    assert!(finish(read).buffer == pattern(4096, 9));
+}

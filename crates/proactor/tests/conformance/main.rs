@@ -38,6 +38,8 @@
 #[macro_use]
 mod common;
 mod home;
+#[path = "../support/threads.rs"]
+mod threads;
 
 mod accepting;
 mod cancelling;

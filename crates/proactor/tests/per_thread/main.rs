@@ -11,6 +11,9 @@
 #[path = "../conformance/common.rs"]
 mod common;
 mod home;
+#[allow(dead_code, reason = "as above")]
+#[path = "../support/threads.rs"]
+mod threads;
 
 #[path = "../conformance/accepting.rs"]
 mod accepting;

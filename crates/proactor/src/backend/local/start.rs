@@ -101,7 +101,7 @@ impl Core {
         let (work, aside, object) =
             unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys.aside, object_of(header)) };
         if let Some(result) = epoll::at_once(work, aside, object) {
-            return self.settle(header, work.bytes, result);
+            return self.settle(header, work.bytes, result.map(|()| Value::None));
         }
         if epoll::lacks(&work.op) {
             // An old kernel's ring has no such operation; it waits for no device.

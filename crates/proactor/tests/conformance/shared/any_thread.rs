@@ -73,7 +73,7 @@ fn a_cancelled_completion_wakes_a_worker_that_waits() {
 fn closing_a_listener_wakes_a_thread_blocked_in_accept() {
     let listener = TcpListener::bind(ANY).unwrap();
     let accept = start(listener.accept());
-    let blocked = worker(move || code(&accept.wait()));
+    let blocked = worker(move || code(&finish(accept)));
     blocked.asleep();
     drop(listener);
     assert_eq!(blocked.join(), Some(Code::Cancelled));
