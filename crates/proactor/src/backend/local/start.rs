@@ -74,6 +74,12 @@ impl Core {
             let Some(lanes) = self.slab.get(index) else { return };
             let lane = lanes.lane(side);
             let Some(header) = lane.head.filter(|_| !lane.busy) else { return };
+            // SAFETY: the head of its lane is this port's.
+            if unsafe { (*header.as_ptr()).sys.cancelled } {
+                lane.pop();
+                self.abort(header, index);
+                continue;
+            }
             let asked = ask(lanes, header, &mut self.leases, &self.ring);
             let Some(lanes) = self.slab.get(index) else { return };
             match asked {
