@@ -93,15 +93,15 @@ impl Drop for Inside {
 }
 
 /// Enters a port's `get`.
-pub(super) fn enter(port: &Arc<Port>) -> Result<Inside, Error> {
+pub(super) fn enter(port: &Port) -> Result<Inside, Error> {
     BINDING.with_borrow_mut(|slot| {
         let binding = match slot {
             Some(binding) => binding,
             None => slot.insert(Binding::new()?),
         };
-        if !std::ptr::eq(binding.port.as_ptr(), Arc::as_ptr(port)) {
+        if !std::ptr::eq(binding.port.as_ptr(), port) {
             binding.leave();
-            binding.port = Arc::downgrade(port);
+            binding.port = port.downgrade();
             port.members().lock().push(binding.member.clone());
         }
         binding.member.inside.store(true, Ordering::SeqCst);

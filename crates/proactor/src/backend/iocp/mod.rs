@@ -13,7 +13,9 @@
 //! | `object.rs` | start, cancel, close; how an operation ends |
 //! | `start.rs` | the one match over operations: how each is given to the kernel |
 //! | `finish.rs` | what a completed operation brought |
+//! | `multi.rs` | operations of many completions |
 //! | `port.rs`, `inside.rs` | the port, and the threads inside its `get` |
+//! | `route.rs` | the ways to a port, and what a thread's own port is |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
 //! | `held.rs` | who starts what had to wait for the operations before it |
 //! | `blocking.rs` | calls that have no overlapped form |
@@ -32,8 +34,10 @@ mod held;
 mod inside;
 mod issuer;
 mod lanes;
+mod multi;
 mod object;
 mod port;
+mod route;
 mod start;
 mod sys;
 mod types;
@@ -44,6 +48,7 @@ pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use port::Port;
+pub(crate) use route::{PortRef, Remote, WeakRef};
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
 
 use super::{Backend, BackendInfo};

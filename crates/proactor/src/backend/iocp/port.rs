@@ -26,7 +26,7 @@ use super::sys::{Dequeued, Iocp};
 use crate::deliver::{self, Packets};
 use crate::error::{Code, Error};
 use crate::handle::Which;
-use crate::op::{Header, Op, free_block};
+use crate::op::{Header, Op, free_block, thread_number};
 use crate::port::{Entry, Fetch};
 use crate::shim::{Arc, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Wait;
@@ -39,6 +39,8 @@ const FRONT: usize = 2;
 const MOST: usize = 64;
 /// How long a close waits for the kernel before it leaves that to a thread of the library.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
+/// How long the close of a thread's own port waits, which has no other thread to leave it to.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Port {
     iocp: Iocp,
@@ -51,8 +53,21 @@ pub(crate) struct Port {
     members: Members,
     /// The objects whose home this is; those that are gone are swept out before the list grows.
     objects: Mutex<Vec<Weak<Core>>>,
-    is_process: bool,
+    serves: Serves,
+    /// A thread's own port has a way in for others, so its blocks are `Send`.
+    open_to_others: AtomicBool,
     this: Weak<Port>,
+}
+
+/// Whose packets a port carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// Those of any threads.
+    Anyone,
+    /// None: it is the library's own.
+    Process,
+    /// Those of the thread of this number alone; what they carry may not be dropped elsewhere.
+    Owner(u64),
 }
 
 /// A bare post whose count does not fit the kernel's packet.
@@ -83,10 +98,15 @@ impl Packets for ToFetch<'_, '_> {
 
 impl Port {
     pub fn new(plan: Plan, contract: Contract) -> Result<Arc<Port>, Error> {
-        Port::make(plan, contract, false)
+        Port::make(plan, contract, Serves::Anyone)
     }
 
-    pub(super) fn make(plan: Plan, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
+    /// A port for the calling thread alone.
+    pub fn private(contract: Contract) -> Result<Arc<Port>, Error> {
+        Port::make(Plan::ALONE, contract, Serves::Owner(thread_number()))
+    }
+
+    pub(super) fn make(plan: Plan, contract: Contract, serves: Serves) -> Result<Arc<Port>, Error> {
         // The kernel sees who blocks, and cannot be asked not to look.
         let Plan { concurrency, block_monitor: _unused } = plan;
         let iocp = Iocp::new(concurrency)?;
@@ -98,7 +118,8 @@ impl Port {
             front_len: AtomicUsize::new(0),
             members: Members::default(),
             objects: Mutex::default(),
-            is_process,
+            serves,
+            open_to_others: AtomicBool::new(false),
             this: this.clone(),
         }))
     }
@@ -119,8 +140,25 @@ impl Port {
         &self.iocp
     }
 
+    pub(super) fn downgrade(&self) -> Weak<Port> {
+        self.this.clone()
+    }
+
     pub(super) fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// Called where it is known that the packets' blocks are `Send`.
+    pub(super) fn open_to_others(&self) {
+        self.open_to_others.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the calling thread may drop what packets carry.
+    fn may_drop(&self) -> bool {
+        match self.serves {
+            Serves::Anyone | Serves::Process => true,
+            Serves::Owner(owner) => owner == thread_number() || self.open_to_others.load(Ordering::SeqCst),
+        }
     }
 
     /// Overlapped operations need nobody in `get`: their events see to that.
@@ -133,12 +171,12 @@ impl Port {
     /// Has a handle's packets come here. On the process's own port there are none, and nothing would take the handle off
     /// it again on a system without `sys::dissociate`.
     pub(super) fn associate(&self, handle: HANDLE) -> Result<(), Error> {
-        if self.is_process { Ok(()) } else { self.iocp.associate(handle) }
+        if self.serves == Serves::Process { Ok(()) } else { self.iocp.associate(handle) }
     }
 
     /// Remembers an object for this port's close.
     pub(super) fn enroll(&self, core: &Arc<Core>) {
-        if self.is_process {
+        if self.serves == Serves::Process {
             return;
         }
         let mut objects = self.objects();
@@ -232,7 +270,7 @@ impl Port {
 
     // ---- get ----
 
-    pub fn get(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+    pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
         if self.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
@@ -321,10 +359,11 @@ impl Port {
             core.cancel(Which::Packets, Code::Cancelled);
         }
         self.drain(Wait::Poll);
-        let end = Instant::now() + CLOSE_WAIT;
+        let has_owner = matches!(self.serves, Serves::Owner(_));
+        let end = Instant::now() + if has_owner { PATIENCE } else { CLOSE_WAIT };
         while self.awaits_kernel() {
             if Instant::now() >= end {
-                return self.drain_later();
+                return if has_owner { self.give_up() } else { self.drain_later() };
             }
             self.drain(Wait::Until(Instant::now() + Duration::from_millis(1)));
         }
@@ -349,8 +388,16 @@ impl Port {
         }
     }
 
+    /// What a thread's own port carries may be dropped on that thread alone, which has waited long enough.
+    fn give_up(&self) {
+        log::warn!("proactor: operations of a closed per-thread port do not end; their memory is left to them");
+    }
+
     /// Drops what is queued: the port is closed. Waits for the first packet, if at all.
     fn drain(&self, mut wait: Wait) {
+        if !self.may_drop() {
+            return;
+        }
         let mut slots = [const { None }; MOST];
         let mut out = Fetch::new(&mut slots);
         self.pop_front(&mut out);
