@@ -5,6 +5,7 @@
 //! | atomic | partner |
 //! |---|---|
 //! | `inside` store true (SeqCst), then the port's `closed` is looked at | `closed` is set (SeqCst), then `inside` is looked at |
+//! | the same, then the port's `stows` is looked at | see `attend.rs` |
 //!
 //! So the wait is alertable, and the APCs others queue to a thread run there too.
 //!
@@ -35,6 +36,11 @@ pub(super) struct Members(Mutex<Vec<Arc<Member>>>);
 impl Members {
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
         lock(&self.0)
+    }
+
+    /// Whether any thread is inside.
+    pub fn any_inside(&self) -> bool {
+        self.lock().iter().any(|member| member.inside.load(Ordering::SeqCst))
     }
 
     /// Ends the waits of all threads inside.

@@ -18,12 +18,14 @@
 //! | `route.rs` | the ways to a port, and what a thread's own port is |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
 //! | `held.rs` | who starts what had to wait for the operations before it |
+//! | `attend.rs` | who fetches packets when nobody does and somebody waits |
 //! | `blocking.rs` | calls that have no overlapped form |
 //! | `doors.rs` | handles and the standard library's types, in and out |
 //!
 //! No lock is held while user code runs; the lock of a lane is held over the kernel's call that starts an operation,
 //! which never blocks.
 
+mod attend;
 mod blocking;
 mod codes;
 mod doors;

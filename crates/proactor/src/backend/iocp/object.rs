@@ -97,6 +97,9 @@ pub(crate) unsafe fn start(header: NonNull<Header>) {
         let (core, port) = (&object_of(header).sys.core, port_of(header));
         let is_packet = matches!((*block).delivery, Delivery::Packet);
         (*block).sys.lane = (*block).work.op.lane();
+        if multi::is_multi(&(*block).work.op) {
+            port.multi_begins();
+        }
         if !is_packet {
             // Before the lock: a callback that waits for the lock may keep the system from registering another wait.
             match events::take() {
@@ -254,6 +257,9 @@ pub(super) unsafe fn retire(header: NonNull<Header>, packets: &mut impl Packets)
         drop(list);
         if held {
             held::tell();
+        }
+        if multi::is_multi(&(*block).work.op) {
+            port_of(header).multi_ended();
         }
         deliver::complete(header, packets);
     }

@@ -19,6 +19,7 @@ use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 
 use super::super::{Contract, Got, Plan};
+use super::attend::Needs;
 use super::inside::{self, Members};
 use super::lanes::Core;
 use super::object;
@@ -51,6 +52,10 @@ pub(crate) struct Port {
     /// Its length, to be looked at without the lock.
     front_len: AtomicUsize,
     members: Members,
+    needs: Needs,
+    /// Held, and said to be, while packets are on their way from the kernel to `front`.
+    stowing: Mutex<()>,
+    stows: AtomicBool,
     /// The objects whose home this is; those that are gone are swept out before the list grows.
     objects: Mutex<Vec<Weak<Core>>>,
     serves: Serves,
@@ -96,6 +101,21 @@ impl Packets for ToFetch<'_, '_> {
     }
 }
 
+/// Packets go to `front`, for whoever comes to fetch them.
+struct ToFront<'a>(&'a Port);
+
+impl Packets for ToFront<'_> {
+    fn packet(&mut self, entry: Entry) {
+        let mut front = self.0.front();
+        front.push_back(entry);
+        self.0.front_len.store(front.len(), Ordering::SeqCst);
+    }
+
+    fn bury(&mut self, _: NonNull<Header>) {
+        unreachable!("the kernel's packets are those of packet operations");
+    }
+}
+
 impl Port {
     pub fn new(plan: Plan, contract: Contract) -> Result<Arc<Port>, Error> {
         Port::make(plan, contract, Serves::Anyone)
@@ -117,6 +137,9 @@ impl Port {
             front: Mutex::default(),
             front_len: AtomicUsize::new(0),
             members: Members::default(),
+            needs: Needs::default(),
+            stowing: Mutex::default(),
+            stows: AtomicBool::new(false),
             objects: Mutex::default(),
             serves,
             open_to_others: AtomicBool::new(false),
@@ -161,22 +184,26 @@ impl Port {
         }
     }
 
-    /// Overlapped operations need nobody in `get`: their events see to that.
-    pub fn attend(&self) {}
+    /// Whether packets come here at all.
+    pub(super) fn carries_packets(&self) -> bool {
+        self.serves != Serves::Process
+    }
 
-    pub fn attended(&self) {}
+    pub(super) fn needs(&self) -> &Needs {
+        &self.needs
+    }
 
     // ---- objects ----
 
     /// Has a handle's packets come here. On the process's own port there are none, and nothing would take the handle off
     /// it again on a system without `sys::dissociate`.
     pub(super) fn associate(&self, handle: HANDLE) -> Result<(), Error> {
-        if self.serves == Serves::Process { Ok(()) } else { self.iocp.associate(handle) }
+        if self.carries_packets() { self.iocp.associate(handle) } else { Ok(()) }
     }
 
     /// Remembers an object for this port's close.
     pub(super) fn enroll(&self, core: &Arc<Core>) {
-        if self.serves == Serves::Process {
+        if !self.carries_packets() {
             return;
         }
         let mut objects = self.objects();
@@ -248,8 +275,8 @@ impl Port {
     /// Gives fetched packets back unhandled, to be fetched first.
     pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
         for _ in 0..self.push_front(entries) {
-            // Somebody may be waiting. A failure is made good by the next `get`, which looks there first.
-            let _ = self.iocp.post(FRONT, 0, std::ptr::from_ref(self).cast());
+            // Somebody may be waiting.
+            self.tell_of_front();
         }
         if self.is_closed() {
             self.drain(Wait::Poll);
@@ -275,6 +302,7 @@ impl Port {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
         let _inside = inside::enter(self)?;
+        self.after_stowing();
         loop {
             if self.is_closed() {
                 return Ok(Got::Abandoned);
@@ -303,7 +331,9 @@ impl Port {
         match self.iocp.dequeue(&mut entries[..room], wait) {
             Dequeued::Entries(count) => {
                 for entry in &entries[..count] {
-                    self.take(entry, out);
+                    if self.take(entry, &mut ToFetch(self, out)) {
+                        self.pop_front(out);
+                    }
                 }
                 Ok(false)
             }
@@ -313,18 +343,19 @@ impl Port {
         }
     }
 
-    /// Turns a packet of the kernel's into an entry.
-    fn take(&self, entry: &OVERLAPPED_ENTRY, out: &mut Fetch<'_>) {
+    /// Turns a packet of the kernel's into an entry. Whether it only says that `front` is to be looked at.
+    fn take(&self, entry: &OVERLAPPED_ENTRY, packets: &mut impl Packets) -> bool {
         let Some(overlapped) = NonNull::new(entry.lpOverlapped) else {
             let bytes = entry.dwNumberOfBytesTransferred as usize;
-            return ToFetch(self, out).packet(Entry { block: None, key: entry.lpCompletionKey, bytes });
+            packets.packet(Entry { block: None, key: entry.lpCompletionKey, bytes });
+            return false;
         };
         match entry.lpCompletionKey {
-            FRONT => self.pop_front(out),
+            FRONT => return true,
             LARGE => {
                 // SAFETY: packets of this key are `post`'s boxes, each fetched once.
                 let large = unsafe { Box::from_raw(overlapped.as_ptr().cast::<Large>()) };
-                ToFetch(self, out).packet(Entry { block: None, key: large.key, bytes: large.bytes });
+                packets.packet(Entry { block: None, key: large.key, bytes: large.bytes });
             }
             // Handles are associated with key OPERATION alone.
             _ => {
@@ -332,12 +363,46 @@ impl Port {
                 // SAFETY: a block that was posted, or whose operation this is the one completion of.
                 unsafe {
                     if matches!((*header.as_ptr()).work.op, Op::Post) {
-                        return ToFetch(self, out).packet(Entry::of_block(header));
+                        packets.packet(Entry::of_block(header));
+                    } else {
+                        object::retire(header, packets);
                     }
-                    object::retire(header, &mut ToFetch(self, out));
                 }
             }
         }
+        false
+    }
+
+    /// Takes from the kernel what there is, if nobody is inside, and only queues it. Whether there may be more.
+    pub(super) fn stow(&self) -> bool {
+        let _one_at_a_time = lock(&self.stowing);
+        self.stows.store(true, Ordering::SeqCst);
+        let mut entries = [OVERLAPPED_ENTRY::default(); MOST];
+        let mut count = 0;
+        if !self.is_closed()
+            && !self.members.any_inside()
+            && let Dequeued::Entries(some) = self.iocp.dequeue(&mut entries, Wait::Poll)
+        {
+            count = some;
+        }
+        for entry in &entries[..count] {
+            // Who enters looks at `front` first: nobody has to be told of it.
+            self.take(entry, &mut ToFront(self));
+        }
+        self.stows.store(false, Ordering::SeqCst);
+        count > 0
+    }
+
+    /// What another thread has taken from the kernel is in `front` when this returns.
+    fn after_stowing(&self) {
+        if self.stows.load(Ordering::SeqCst) {
+            drop(lock(&self.stowing));
+        }
+    }
+
+    fn tell_of_front(&self) {
+        // A failure is made good by the next `get`, which looks there first.
+        let _ = self.iocp.post(FRONT, 0, std::ptr::from_ref(self).cast());
     }
 
     // ---- close ----
@@ -349,6 +414,7 @@ impl Port {
             return;
         }
         self.members.wake();
+        self.after_stowing();
         self.reap();
     }
 
