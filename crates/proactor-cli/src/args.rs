@@ -6,6 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::failure::Failure;
+use crate::socket;
 
 /// I/O completion ports at work: an echo server, a client that checks it, and a demonstration of every model.
 #[derive(Parser)]
@@ -43,6 +44,42 @@ impl fmt::Display for Model {
         f.pad(match self {
             Model::Port => "port",
             Model::Overlapped => "overlapped",
+        })
+    }
+}
+
+/// Whose the ports are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sharing {
+    /// One port, whose packets any worker takes.
+    Shared,
+    /// A port and a listener for each thread.
+    PerThread,
+}
+
+impl fmt::Display for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Sharing::Shared => "shared",
+            Sharing::PerThread => "per-thread",
+        })
+    }
+}
+
+/// How messages are received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Receive {
+    /// An operation for each.
+    One,
+    /// One operation for all, into leased buffers.
+    Multi,
+}
+
+impl fmt::Display for Receive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Receive::One => "one",
+            Receive::Multi => "multi",
         })
     }
 }
@@ -92,6 +129,12 @@ pub struct EchoArgs {
     /// How completions arrive.
     #[arg(long, value_enum, default_value_t = Model::Port)]
     pub model: Model,
+    /// Whose the ports are (port model).
+    #[arg(long, value_enum, default_value_t = Sharing::Shared)]
+    pub sharing: Sharing,
+    /// How messages are received (port model) [default: multi where the port has it: per-thread].
+    #[arg(long, value_enum)]
+    pub receive: Option<Receive>,
     /// The address or name to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     pub host: String,
@@ -114,10 +157,36 @@ pub struct EchoArgs {
 }
 
 impl EchoArgs {
+    /// How messages are received.
+    pub fn receive(&self) -> Receive {
+        self.receive.unwrap_or(match self.sharing {
+            Sharing::Shared => Receive::One,
+            Sharing::PerThread => Receive::Multi,
+        })
+    }
+
+    /// What cannot be had together.
+    pub fn check(&self) -> Result<(), Failure> {
+        let per_thread = self.sharing == Sharing::PerThread;
+        if per_thread && self.model != Model::Port {
+            return Err(Failure::Usage("--sharing per-thread is of the port model; add --model port".to_owned()));
+        }
+        if self.receive() == Receive::Multi && !per_thread {
+            let why = "several workers would send the pieces of one connection back in any order";
+            return Err(Failure::Usage(format!("--receive multi needs --sharing per-thread: {why}")));
+        }
+        if per_thread && self.threads() > 1 && !socket::CAN_SHARE_ADDRESS {
+            let why = "this system lets only one listener have an address";
+            return Err(Failure::Usage(format!("--sharing per-thread needs --threads 1: {why}")));
+        }
+        Ok(())
+    }
+
     /// How many threads to run.
     pub fn threads(&self) -> usize {
         match self.threads {
             Some(n) => n as usize,
+            None if self.sharing == Sharing::PerThread && !socket::CAN_SHARE_ADDRESS => 1,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         }
     }

@@ -155,6 +155,9 @@ impl<H: Home> File<H> {
 
     /// Reads into `buf` from `offset` bytes after the file's beginning (`ReadFile`, `pread`). Fewer bytes than asked, down
     /// to 0, mean the end of the file. Cancelling is best effort: a read that runs completes.
+    ///
+    /// On Linux what the system's cache holds is copied before the start returns (`preadv2` with `RWF_NOWAIT`), for files not
+    /// opened for [direct](OpenOptions::direct) I/O; the completion is delivered as any other.
     pub fn read_at<T: FillTarget>(&self, buf: T, offset: u64) -> Operation<'_, T::Cargo, (), H> {
         Operation::new(self.handle(), Op::ReadAt { offset }, buf.into_cargo())
     }

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use proactor::fs::{File, OpenOptions};
 use proactor::net::{TcpListener, TcpStream};
 use proactor::{Block, CompletionPort, Outcome, within, within_mut};
 
@@ -95,6 +96,19 @@ fn the_steady_state_allocates_nothing() {
             }
         }
     });
+
+    let path = std::env::temp_dir().join(format!("proactor-allocation-{}", std::process::id()));
+    let file = File::open_now(&path, &OpenOptions::new().read(true).write(true).create(true)).unwrap();
+    let files = CompletionPort::<PerIo, usize>::new(1).unwrap();
+    files.associate(&file, 5).unwrap();
+    let mut travelling = Some(block());
+    counted("file writes and reads by packets", || {
+        file.write_at(within(|io: &mut PerIo| &io.buf[..]), 0).packet(travelling.take().unwrap()).unwrap();
+        let io = files.get(Duration::from_secs(5)).unwrap().packet().unwrap().block.unwrap();
+        file.read_at(within_mut(|io: &mut PerIo| &mut io.buf[..]), 0).packet(io).unwrap();
+        travelling = files.get(Duration::from_secs(5)).unwrap().packet().unwrap().block;
+    });
+    std::fs::remove_file(path).unwrap();
 
     if cfg!(proactor_no_recycle) {
         return;

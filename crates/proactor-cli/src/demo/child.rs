@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::args::{Backend, Model};
+use super::Way;
+use crate::args::Backend;
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -73,9 +74,14 @@ pub struct Server {
 
 impl Server {
     /// Starts it and waits until it listens.
-    pub fn start(model: Model, backend: Backend) -> Result<Server, String> {
-        let (model, backend) = (model.to_string(), backend.to_string());
-        let mut guard = Guard::start(&["echo", "--model", &model, "--backend", &backend, "--stop-on-eof"])?;
+    pub fn start(way: Way, backend: Backend) -> Result<Server, String> {
+        let (model, sharing, backend) = (way.model.to_string(), way.sharing.to_string(), backend.to_string());
+        let mut arguments = vec!["echo", "--model", &model, "--sharing", &sharing, "--backend", &backend, "--stop-on-eof"];
+        let receive = way.receive.map(|receive| receive.to_string());
+        if let Some(receive) = &receive {
+            arguments.extend(["--receive", receive]);
+        }
+        let mut guard = Guard::start(&arguments)?;
         let lines = guard.lines();
         let line = match lines.recv_timeout(START_LIMIT) {
             Ok(line) => line,

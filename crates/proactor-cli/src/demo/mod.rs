@@ -5,6 +5,7 @@
 mod checks;
 mod child;
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::{Backend, Model};
+use crate::args::{Backend, Model, Receive, Sharing};
 use crate::client::{self, Load};
 use crate::failure::Failure;
 use child::Server;
@@ -31,6 +32,31 @@ const CHECKS: [(&str, Check); 5] = [
     ("half-close", checks::half_close),
     ("reset", checks::reset),
 ];
+
+/// A model, and where it has them, its variants.
+#[derive(Clone, Copy)]
+struct Way {
+    model: Model,
+    sharing: Sharing,
+    receive: Option<Receive>,
+}
+
+const WAYS: [Way; 4] = [
+    Way { model: Model::Port, sharing: Sharing::Shared, receive: None },
+    Way { model: Model::Port, sharing: Sharing::PerThread, receive: Some(Receive::One) },
+    Way { model: Model::Port, sharing: Sharing::PerThread, receive: Some(Receive::Multi) },
+    Way { model: Model::Overlapped, sharing: Sharing::Shared, receive: None },
+];
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.model.fmt(f)?;
+        if self.sharing == Sharing::PerThread {
+            write!(f, ", {}", self.sharing)?;
+        }
+        self.receive.map_or(Ok(()), |receive| write!(f, ", {receive}"))
+    }
+}
 
 type Check = fn(SocketAddr) -> Result<(), String>;
 
@@ -53,11 +79,11 @@ pub fn run() -> Result<(), Failure> {
     let names = CHECKS.iter().map(|(name, _)| *name);
     table.set_header(["model", "backend"].into_iter().chain(names).chain(["files", "k msg/s", "p99 µs"]));
     let mut faults = Vec::new();
-    for model in [Model::Port, Model::Overlapped] {
+    for way in WAYS {
         for backend in backends() {
-            let row = Row::check(model, *backend, &progress);
-            faults.extend(row.faults.iter().map(|fault| format!("{model} on {}: {fault}", row.backend)));
-            table.add_row([vec![model.to_string(), row.backend], row.cells].concat());
+            let row = Row::check(way, *backend, &progress);
+            faults.extend(row.faults.iter().map(|fault| format!("{way} on {}: {fault}", row.backend)));
+            table.add_row([vec![way.to_string(), row.backend], row.cells].concat());
         }
     }
     progress.finish_and_clear();
@@ -72,7 +98,7 @@ pub fn run() -> Result<(), Failure> {
     Err(Failure::Reported)
 }
 
-/// One model on one backend.
+/// One way on one backend.
 struct Row {
     backend: String,
     /// What stands under the checks, the files and the two speeds.
@@ -81,9 +107,9 @@ struct Row {
 }
 
 impl Row {
-    fn check(model: Model, backend: Backend, progress: &ProgressBar) -> Row {
+    fn check(way: Way, backend: Backend, progress: &ProgressBar) -> Row {
         let mut row = Row { backend: backend.to_string(), cells: Vec::new(), faults: Vec::new() };
-        let said = |what: &str| progress.set_message(format!("{model} on {backend}: {what}"));
+        let said = |what: &str| progress.set_message(format!("{way} on {backend}: {what}"));
 
         said("files");
         let files = child::selftest_files(backend);
@@ -91,7 +117,7 @@ impl Row {
             row.backend = format!("{backend}: {engines}");
         }
 
-        let server = Server::start(model, backend);
+        let server = Server::start(way, backend);
         for (name, check) in CHECKS {
             said(name);
             let result = server.as_ref().map_err(String::clone).and_then(|server| {

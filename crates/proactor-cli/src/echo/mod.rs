@@ -1,10 +1,12 @@
 //! The echo server: what the models share. A model starts its threads on a listener, and stops them.
 
+mod local;
 mod overlapped;
 mod port;
 
 use std::fmt;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::sync::{Once, mpsc};
 use std::time::Duration;
@@ -12,9 +14,9 @@ use std::time::Duration;
 use proactor::net::TcpListener;
 use proactor::{Code, Error};
 
-use crate::args::{EchoArgs, Model};
+use crate::args::{EchoArgs, Model, Sharing};
 use crate::failure::Failure;
-use crate::socket::resolve;
+use crate::socket::{self, resolve};
 
 /// How long a failed accept pauses: long enough not to spin while no descriptor is free, short enough for the clients
 /// that wait in the backlog.
@@ -58,6 +60,7 @@ trait Server {
 
 /// `proactor echo`.
 pub fn run(args: &EchoArgs) -> Result<(), Failure> {
+    args.check()?;
     args.backend.choose()?;
     let listener = bind(args)?;
     let addr = listener.local_addr()?;
@@ -76,6 +79,13 @@ pub fn run(args: &EchoArgs) -> Result<(), Failure> {
     }
 
     let server: Box<dyn Server> = match args.model {
+        Model::Port if args.sharing == Sharing::PerThread => {
+            let mut listeners = vec![listener];
+            for _ in 1..args.threads() {
+                listeners.push(socket::listen_together(addr)?);
+            }
+            Box::new(local::start(listeners, args)?)
+        }
         Model::Port => Box::new(port::start(listener, args)?),
         Model::Overlapped => Box::new(overlapped::start(listener, args)?),
     };
@@ -98,7 +108,7 @@ fn say(line: &str) {
 fn bind(args: &EchoArgs) -> Result<TcpListener, Failure> {
     let mut refusal = None;
     for addr in resolve((args.host.as_str(), args.port), &args.host)? {
-        match TcpListener::bind(addr) {
+        match bind_one(addr, args.sharing) {
             Ok(listener) => return Ok(listener),
             Err(error) => refusal = refusal.or(Some((addr, error))),
         }
@@ -107,6 +117,17 @@ fn bind(args: &EchoArgs) -> Result<TcpListener, Failure> {
         Some((addr, error)) => Failure::Usage(format!("cannot listen on {addr}: {error}")),
         None => Failure::Usage(format!("cannot listen on '{}': it has no address", args.host)),
     })
+}
+
+fn bind_one(addr: SocketAddr, sharing: Sharing) -> std::io::Result<TcpListener> {
+    // Also where listeners share the address: one that shares with nobody is refused an address somebody else has.
+    let alone = TcpListener::bind(addr)?;
+    if sharing == Sharing::Shared {
+        return Ok(alone);
+    }
+    let addr = alone.local_addr()?;
+    drop(alone);
+    socket::listen_together(addr)
 }
 
 /// Whether a failed accept is the client's doing, and the next may be tried at once. Anything else is a shortage here,

@@ -19,6 +19,10 @@ fn bad_arguments_get_one_line_and_status_two() {
     refused(&[], "echo, client or demo");
     refused(&["bogus"], "'bogus'");
     refused(&["echo", "--model", "callbacks"], "[possible values: port, overlapped]");
+    refused(&["echo", "--sharing", "some"], "[possible values: shared, per-thread]");
+    refused(&["echo", "--receive", "all"], "[possible values: one, multi]");
+    refused(&["echo", "--receive", "multi"], "needs --sharing per-thread");
+    refused(&["echo", "--model", "overlapped", "--sharing", "per-thread"], "--model port");
     refused(&["echo", "--backend", "kqueue"], "[possible values: auto, uring, epoll]");
     refused(&["echo", "--threads", "0"], "--threads");
     refused(&["echo", "--threads", "many"], "--threads");

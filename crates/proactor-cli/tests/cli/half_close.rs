@@ -8,7 +8,7 @@ use crate::run::{LIMIT, MODELS, Server};
 #[test]
 fn a_client_that_closes_its_half_gets_everything_then_the_end() {
     for model in MODELS {
-        let server = Server::start(&["--model", model]);
+        let server = Server::start(model);
         for bytes in [0, 1, 4096, 3 << 20] {
             let sent: Vec<u8> = (0..bytes).map(|n| (n % 251) as u8).collect();
             let mut client = TcpStream::connect(server.addr).unwrap();
@@ -22,7 +22,7 @@ fn a_client_that_closes_its_half_gets_everything_then_the_end() {
                 });
                 client.read_to_end(&mut back).unwrap();
             });
-            assert!(back == sent, "{model}: {} of {bytes} bytes came back, or wrong ones", back.len());
+            assert!(back == sent, "{model:?}: {} of {bytes} bytes came back, or wrong ones", back.len());
         }
     }
 }

@@ -9,7 +9,13 @@ use std::time::{Duration, Instant};
 /// Longer than anything takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-pub const MODELS: [&str; 2] = ["port", "overlapped"];
+/// Each model, and each way the port model has.
+pub const MODELS: [&[&str]; 4] = [
+    &["--model", "port"],
+    &["--sharing", "per-thread", "--receive", "one"],
+    &["--sharing", "per-thread", "--receive", "multi"],
+    &["--model", "overlapped"],
+];
 pub const BACKENDS: &[&str] = if cfg!(target_os = "linux") { &["auto", "uring", "epoll"] } else { &["auto"] };
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_proactor");

@@ -318,6 +318,12 @@ impl<B> Drop for Block<B> {
     }
 }
 
+impl<B: Default + 'static> Default for Block<B> {
+    fn default() -> Block<B> {
+        Block::new(B::default())
+    }
+}
+
 impl<B: fmt::Debug> fmt::Debug for Block<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Block").field(&**self).finish()

@@ -124,6 +124,9 @@ impl Brings for Metadata {
 impl Done {
     /// Takes the result out of a completed block, leaving it ready for its next operation.
     pub(crate) fn take(work: &mut Work) -> Done {
+        if matches!(work.result, Ok(Value::None)) {
+            return Done { bytes: work.bytes, result: Ok(Value::None) };
+        }
         let kind = work.op.kind();
         let result = std::mem::replace(&mut work.result, Ok(Value::None)).map_err(|e| e.of(kind));
         Done { bytes: work.bytes, result }

@@ -2,9 +2,9 @@
 
 use std::marker::PhantomData;
 
-use super::contract;
 use super::entry::{Entry, Fetch, Outcome, Packet};
 use super::key::Key;
+use super::{Carries, contract};
 use crate::backend;
 use crate::home::{Home, Shared};
 
@@ -32,7 +32,8 @@ pub struct Batch<B, K: Key, H: Home = Shared> {
     at: usize,
     /// Where the packets came from.
     port: Option<backend::WeakRef>,
-    carries: PhantomData<(fn() -> (B, K), H)>,
+    carries: PhantomData<Carries<(B, K)>>,
+    home: PhantomData<H>,
 }
 
 // SAFETY: a shared port's batch refers to that port alone, whose packets any thread may have.
@@ -41,7 +42,7 @@ unsafe impl<B: Send, K: Key> Send for Batch<B, K, Shared> {}
 impl<B: 'static, K: Key, H: Home> Batch<B, K, H> {
     /// Room for this many packets.
     pub fn with_capacity(packets: usize) -> Batch<B, K, H> {
-        Batch { slots: (0..packets).map(|_| None).collect(), at: 0, port: None, carries: PhantomData }
+        Batch { slots: (0..packets).map(|_| None).collect(), at: 0, port: None, carries: PhantomData, home: PhantomData }
     }
 
     /// How many packets one call may fetch.

@@ -56,7 +56,8 @@ use crate::time::Wait;
 /// ```
 pub struct LocalPort<B = (), K: Key = usize> {
     inner: backend::PortRef,
-    carries: PhantomData<(fn(Packet<B, K>) -> Packet<B, K>, Local)>,
+    carries: PhantomData<super::Carries<Packet<B, K>>>,
+    home: PhantomData<Local>,
 }
 
 impl<B: 'static, K: Key> LocalPort<B, K> {
@@ -66,7 +67,7 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// forked child.
     pub fn new() -> Result<LocalPort<B, K>, Error> {
         let inner = backend::PortRef::new_local(contract::<K>(Some(Block::<B>::block_type())))?;
-        Ok(LocalPort { inner, carries: PhantomData })
+        Ok(LocalPort { inner, carries: PhantomData, home: PhantomData })
     }
 
     /// Makes this port the object's home, for life, and gives it back as one of this thread's.

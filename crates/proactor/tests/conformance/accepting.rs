@@ -2,20 +2,17 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::sync::Arc;
 
 use proactor::net::TcpListener;
-use proactor::{Accepted, Code, Overlapped, Packet, Value, within_mut};
+use proactor::{Accepted, Code, Home, Packet, Value, within_mut};
 
 use crate::common::*;
-
-type Accept<C> = Overlapped<C, Accepted<proactor::net::TcpStream>>;
 
 fn listener() -> TcpListener {
     TcpListener::bind(ANY).unwrap()
 }
 
-fn client(listener: &TcpListener) -> std::net::TcpStream {
+fn client<H: Home>(listener: &TcpListener<H>) -> std::net::TcpStream {
     peer_of(listener.local_addr().unwrap())
 }
 
@@ -38,7 +35,7 @@ fn ended(mut stream: std::net::TcpStream) {
 fn without_first_data_an_accept_completes_on_connect() {
     let port = port(1);
     let listener = listener();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     packet(listener.accept(), block(1, 0));
     nothing(&port);
     let mut silent = client(&listener);
@@ -46,7 +43,7 @@ fn without_first_data_an_accept_completes_on_connect() {
     assert_eq!(packet.key, 7);
     let (accepted, bytes, io) = accepted(packet);
     assert_eq!((bytes, io.tag), (0, 1));
-    assert_eq!(run(accepted.stream.send(b"welcome")).bytes, 7);
+    assert_eq!(run(somewhere(accepted.stream).send(b"welcome")).bytes, 7);
     let mut greeting = [0; 7];
     silent.read_exact(&mut greeting).unwrap();
     assert_eq!(&greeting, b"welcome");
@@ -54,7 +51,7 @@ fn without_first_data_an_accept_completes_on_connect() {
 
 #[test]
 fn an_accept_finds_a_client_that_came_before_it() {
-    let listener = listener();
+    let listener = somewhere(listener());
     let silent = client(&listener);
     let accepted = run(listener.accept()).result.unwrap();
     assert_eq!(accepted.peer.ip(), Some(silent.local_addr().unwrap()));
@@ -65,7 +62,7 @@ fn both_addresses_come_with_the_connection() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let port = port(1);
         let listener = TcpListener::bind(address.parse().unwrap()).unwrap();
-        port.associate(&listener, 7).unwrap();
+        let listener = port.home(listener, 7);
         packet(listener.accept(), block(1, 0));
         packet(listener.accept_with(within_mut(|io: &mut Io| &mut io.buf[..])), block(2, 16));
         let mut clients = [client(&listener), client(&listener)];
@@ -82,7 +79,7 @@ fn both_addresses_come_with_the_connection() {
 
 #[test]
 fn the_listeners_options_are_inherited() {
-    let listener = listener();
+    let listener = somewhere(listener());
     socket2::SockRef::from(&listener).set_keepalive(true).unwrap();
     let plain = start(listener.accept());
     let with_data = start(listener.accept_with(vec![0; 16]));
@@ -97,7 +94,7 @@ fn the_listeners_options_are_inherited() {
 fn with_first_data_an_accept_completes_on_the_data() {
     let port = port(1);
     let listener = listener();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     packet(listener.accept_with(within_mut(|io: &mut Io| &mut io.buf[..])), block(1, 16));
     let mut client = client(&listener);
     nothing(&port);
@@ -105,13 +102,13 @@ fn with_first_data_an_accept_completes_on_the_data() {
     let (accepted, bytes, io) = accepted(success(&port));
     assert_eq!((bytes, io.tag, &io.buf[..5]), (5, 1, &b"hello"[..]));
     client.write_all(b"and more").unwrap();
-    assert_eq!(run(accepted.stream.recv(vec![0; 16])).buffer, b"and more");
+    assert_eq!(run(somewhere(accepted.stream).recv(vec![0; 16])).buffer, b"and more");
     nothing(&port);
 }
 
 #[test]
 fn first_data_that_was_there_already_comes_with_the_accept() {
-    let listener = listener();
+    let listener = somewhere(listener());
     let mut client = client(&listener);
     client.write_all(b"hello").unwrap();
     let done = run(listener.accept_with(vec![0; 16]));
@@ -120,19 +117,19 @@ fn first_data_that_was_there_already_comes_with_the_accept() {
 
 #[test]
 fn first_data_longer_than_the_buffer_is_not_lost() {
-    let listener = listener();
+    let listener = somewhere(listener());
     let accept = start(listener.accept_with(vec![0; 4]));
     client(&listener).write_all(b"longer").unwrap();
     let done = finish(accept);
     assert_eq!((done.bytes, &done.buffer[..]), (4, &b"long"[..]));
-    assert_eq!(run(done.result.unwrap().stream.recv(vec![0; 16])).buffer, b"er");
+    assert_eq!(run(somewhere(done.result.unwrap().stream).recv(vec![0; 16])).buffer, b"er");
 }
 
 #[test]
 fn first_data_fills_the_part_of_the_block_that_was_named() {
     let port = port(1);
     let listener = listener();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     packet(listener.accept_with(within_mut(|io: &mut Io| &mut io.buf[2..6])), block(1, 8));
     client(&listener).write_all(b"data").unwrap();
     let (_, bytes, io) = accepted(success(&port));
@@ -143,7 +140,7 @@ fn first_data_fills_the_part_of_the_block_that_was_named() {
 fn with_first_data_an_orderly_close_completes_with_no_bytes() {
     let port = port(1);
     let listener = listener();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     packet(listener.accept_with(within_mut(|io: &mut Io| &mut io.buf[..])), block(1, 16));
     let client = client(&listener);
     client.shutdown(Shutdown::Write).unwrap();
@@ -154,7 +151,7 @@ fn with_first_data_an_orderly_close_completes_with_no_bytes() {
 
 #[test]
 fn a_silent_client_keeps_only_its_own_accept() {
-    let listener = listener();
+    let listener = somewhere(listener());
     let (first, second) = (start(listener.accept_with(vec![0; 16])), start(listener.accept_with(vec![0; 16])));
     let mut silent = client(&listener);
     client(&listener).write_all(b"hello").unwrap();
@@ -169,7 +166,7 @@ fn a_silent_client_keeps_only_its_own_accept() {
 fn silent_clients_cannot_exhaust_accepts_that_ask_for_no_data() {
     let port = port(1);
     let listener = listener();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     packet(listener.accept(), block(0, 0));
     let silent: Vec<_> = (0..64)
         .map(|tag| {
@@ -189,7 +186,7 @@ fn silent_clients_cannot_exhaust_accepts_that_ask_for_no_data() {
 fn a_pended_accept_can_be_cancelled() {
     let port = port(1);
     let listener = listener();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     let ticket = packet(listener.accept(), block(1, 0));
     listener.cancel(ticket).unwrap();
     assert_eq!(failure(&port).1, Code::Cancelled);
@@ -200,8 +197,8 @@ fn a_pended_accept_can_be_cancelled() {
 
 #[test]
 fn an_accept_can_be_cancelled_while_it_waits_for_first_data() {
-    let listener = listener();
-    let accept: Accept<_> = start(listener.accept_with(vec![0; 16]));
+    let listener = somewhere(listener());
+    let accept = start(listener.accept_with(vec![0; 16]));
     // Its own client first: the next accept's completion shows that the first one has it.
     let first = client(&listener);
     let next = start(listener.accept());
@@ -216,7 +213,7 @@ fn an_accept_can_be_cancelled_while_it_waits_for_first_data() {
 
 #[test]
 fn closing_the_listener_ends_accepts_that_wait_for_first_data() {
-    let listener = listener();
+    let listener = somewhere(listener());
     let accept = start(listener.accept_with(vec![0; 16]));
     let first = client(&listener);
     let next = start(listener.accept());
@@ -229,7 +226,7 @@ fn closing_the_listener_ends_accepts_that_wait_for_first_data() {
 
 #[test]
 fn a_connection_nobody_takes_out_of_the_completion_is_closed() {
-    let listener = listener();
+    let listener = somewhere(listener());
     let accept = start(listener.accept());
     let client = client(&listener);
     until("the accept is over", || accept.is_complete());
@@ -241,13 +238,13 @@ fn a_connection_nobody_takes_out_of_the_completion_is_closed() {
 fn the_accepted_stream_can_be_given_a_home_of_its_own() {
     let (listeners, streams) = (port(1), port(1));
     let listener = listener();
-    listeners.associate(&listener, 1).unwrap();
+    let listener = listeners.home(listener, 1);
     packet(listener.accept_with(within_mut(|io: &mut Io| &mut io.buf[..])), block(0, 16));
     let mut client = client(&listener);
     client.write_all(b"hello").unwrap();
     let (accepted, ..) = accepted(success(&listeners));
-    streams.associate(&accepted.stream, 2).unwrap();
-    receive(&accepted.stream, 0, 16);
+    let stream = streams.home(accepted.stream, 2);
+    receive(&stream, 0, 16);
     client.write_all(b"again").unwrap();
     let packet = success(&streams);
     assert_eq!((packet.key, packet.done.bytes), (2, 5));
@@ -258,7 +255,7 @@ fn the_accepted_stream_can_be_given_a_home_of_its_own() {
 fn a_listeners_readiness_says_that_a_client_waits_and_takes_none() {
     let port = port(1);
     let listener = listener();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     packet(listener.readable(), block(0, 0));
     nothing(&port);
     let client = client(&listener);
@@ -276,15 +273,13 @@ fn a_listeners_readiness_says_that_a_client_waits_and_takes_none() {
 #[test]
 fn many_accepts_at_once_take_many_clients() {
     let port = port(2);
-    let listener = Arc::new(listener());
-    port.associate(&*listener, 7).unwrap();
+    let listener = listener();
+    let listener = port.home(listener, 7);
     for tag in 0..32 {
         packet(listener.accept(), block(tag, 0));
     }
-    let clients = worker({
-        let listener = listener.clone();
-        move || (0..32).map(|_| client(&listener)).collect::<Vec<_>>()
-    });
+    let address = listener.local_addr().unwrap();
+    let clients = worker(move || (0..32).map(|_| peer_of(address)).collect::<Vec<_>>());
     let mut peers: Vec<_> = (0..32).map(|_| accepted(success(&port)).0.peer.ip().unwrap()).collect();
     let mut addresses: Vec<_> = clients.join().iter().map(|client| client.local_addr().unwrap()).collect();
     peers.sort();

@@ -4,15 +4,15 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Barrier};
 
 use proactor::net::{TcpListener, TcpStream, UdpSocket};
-use proactor::{Code, Outcome, within, within_mut};
+use proactor::{Code, within_mut};
 
 use crate::common::*;
 
 #[test]
 fn cancelling_one_operation_leaves_the_others() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let tickets: Vec<_> = (0..3).map(|tag| receive(&ours, tag, 4)).collect();
     ours.cancel(tickets[1]).unwrap();
     let (packet, code) = failure(&port);
@@ -27,53 +27,6 @@ fn cancelling_one_operation_leaves_the_others() {
 }
 
 #[test]
-fn cancelling_all_means_the_operations_of_every_thread() {
-    let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 7).unwrap();
-    receive(&ours, 0, 4);
-    worker({
-        let ours = ours.clone();
-        move || receive(&ours, 1, 4)
-    })
-    .join();
-    packet(ours.send(within(|io: &mut Io| &io.buf[..])), block(2, 16 << 20));
-    ours.cancel_all().unwrap();
-    let mut tags: Vec<_> = (0..3)
-        .map(|_| {
-            let (packet, code) = failure(&port);
-            assert_eq!(code, Code::Cancelled);
-            packet.block.unwrap().tag
-        })
-        .collect();
-    tags.sort_unstable();
-    assert_eq!(tags, [0, 1, 2]);
-    nothing(&port);
-}
-
-#[test]
-fn cancelling_this_threads_operations_leaves_those_of_others() {
-    let (ours, mut peer) = stream();
-    let mine = start(ours.recv(vec![0; 4]));
-    let (go, ours_there) = (Flag::default(), ours.clone());
-    let other = worker({
-        let go = go.clone();
-        // The thread lives on: Win32's cancel of a thread's own operations is another promise.
-        move || {
-            let theirs = start(ours_there.recv(vec![0; 4]));
-            go.set();
-            finish(theirs)
-        }
-    });
-    go.wait();
-    ours.cancel_thread();
-    assert_eq!(code(&finish(mine)), Some(Code::Cancelled));
-    assert!(!other.is_done());
-    peer.write_all(b"data").unwrap();
-    assert_eq!(other.join().buffer, b"data");
-}
-
-#[test]
 fn cancelling_this_threads_operations_succeeds_for_none() {
     let (ours, _peer) = stream();
     ours.cancel_thread();
@@ -85,8 +38,8 @@ fn cancelling_this_threads_operations_succeeds_for_none() {
 #[test]
 fn cancelling_an_operation_that_is_over_is_error_1168() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let ticket = receive(&ours, 0, 4);
     peer.write_all(b"data").unwrap();
     assert_eq!(success(&port).done.bytes, 4);
@@ -94,7 +47,7 @@ fn cancelling_an_operation_that_is_over_is_error_1168() {
     assert_eq!((error.code(), error.code().win32()), (Code::NotFound, 1168));
     let receive = start(ours.recv(vec![0; 4]));
     peer.write_all(b"more").unwrap();
-    until("the receive is over", || receive.is_complete());
+    until_on(&port, "the receive is over", || receive.is_complete());
     assert_eq!(receive.cancel().unwrap_err().code(), Code::NotFound);
     assert_eq!(finish(receive).buffer, b"more");
 }
@@ -108,15 +61,15 @@ fn cancelling_all_of_none_is_error_1168() {
     assert_eq!(ours.cancel_all().unwrap_err().code(), Code::NotFound);
     assert_eq!(run(ours.send(b"x")).bytes, 1);
     assert_eq!(ours.cancel_all().unwrap_err().code(), Code::NotFound);
-    let listener = TcpListener::bind(ANY).unwrap();
+    let listener = somewhere(TcpListener::bind(ANY).unwrap());
     assert_eq!(listener.cancel_all().unwrap_err().code(), Code::NotFound);
 }
 
 #[test]
 fn an_old_ticket_does_not_cancel_the_blocks_next_operation() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let old = receive(&ours, 0, 4);
     peer.write_all(b"data").unwrap();
     let io = success(&port).block.unwrap();
@@ -130,9 +83,9 @@ fn an_old_ticket_does_not_cancel_the_blocks_next_operation() {
 #[test]
 fn a_ticket_of_another_object_names_nothing() {
     let port = port(1);
-    let ((ours, _peer), (other, _other_peer)) = (stream(), stream());
-    port.associate(&ours, 1).unwrap();
-    port.associate(&other, 2).unwrap();
+    let ((ours, _peer), (other, _other_peer)) = (homeless(), homeless());
+    let ours = port.home(ours, 1);
+    let other = port.home(other, 2);
     let ticket = receive(&ours, 0, 4);
     receive(&other, 0, 4);
     assert_eq!(other.cancel(ticket).unwrap_err().code(), Code::NotFound);
@@ -156,8 +109,8 @@ fn cancelling_does_not_end_an_operation_by_itself() {
 fn a_cancel_racing_with_data_ends_in_cancelled_or_in_the_data_and_loses_none() {
     const ROUNDS: usize = 3000;
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let begin = Arc::new(Barrier::new(2));
     let writer = worker({
         let begin = begin.clone();
@@ -227,8 +180,8 @@ fn a_cancelled_send_reports_the_bytes_that_went_before() {
 #[test]
 fn readiness_can_be_cancelled() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let ticket = packet(ours.readable(), block(0, 0));
     ours.cancel(ticket).unwrap();
     assert_eq!(failure(&port).1, Code::Cancelled);
@@ -239,7 +192,7 @@ fn readiness_can_be_cancelled() {
 
 #[test]
 fn a_datagram_receive_can_be_cancelled() {
-    let socket = UdpSocket::bind(ANY).unwrap();
+    let socket = somewhere(UdpSocket::bind(ANY).unwrap());
     let receive = start(socket.recv_from(vec![0; 16]));
     receive.cancel().unwrap();
     assert_eq!(code(&finish(receive)), Some(Code::Cancelled));
@@ -251,7 +204,7 @@ fn a_datagram_receive_can_be_cancelled() {
 #[test]
 fn a_connect_can_be_cancelled_or_is_over_already() {
     let (_bound, nobody) = nobody();
-    let ours = TcpStream::unconnected_v4().unwrap();
+    let ours = somewhere(TcpStream::unconnected_v4().unwrap());
     let connect = start(ours.connect(nobody));
     let asked = connect.cancel();
     match code(&finish(connect)) {
@@ -259,19 +212,4 @@ fn a_connect_can_be_cancelled_or_is_over_already() {
         Some(Code::ConnectionRefused) => {}
         other => panic!("neither cancelled nor refused: {other:?}"),
     }
-}
-
-#[test]
-fn a_cancelled_completion_wakes_a_worker_that_waits() {
-    let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 7).unwrap();
-    let ticket = receive(&ours, 0, 4);
-    let waiting = worker({
-        let port = port.clone();
-        move || matches!(port.get(LONG), Ok(Outcome::Failed(_)))
-    });
-    waiting.asleep();
-    ours.cancel(ticket).unwrap();
-    assert!(waiting.join());
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use proactor::net::{TcpListener, TcpStream, UdpSocket};
-use proactor::{Batch, Block, Code, CompletionPort, Concurrency, Outcome, within, within_mut};
+use proactor::{Block, Code, within, within_mut};
 
 use crate::common::*;
 
@@ -13,8 +13,6 @@ struct Counted {
     buf: [u8; 16],
     _life: Arc<()>,
 }
-
-type CountedPort = CompletionPort<Counted, Arc<()>>;
 
 fn counted(life: &Arc<()>) -> Block<Counted> {
     Block::new(Counted { buf: [0; 16], _life: life.clone() })
@@ -25,28 +23,10 @@ fn all_dropped(what: &str, life: &Arc<()>) {
 }
 
 #[test]
-fn closing_the_port_abandons_every_waiter() {
-    for limit in [1, 2, 8] {
-        let port = port(limit);
-        let waiters: Vec<_> = (0..4)
-            .map(|_| {
-                let port = port.clone();
-                let waiter = worker(move || matches!(port.get(LONG), Ok(Outcome::Abandoned)));
-                waiter.asleep();
-                waiter
-            })
-            .collect();
-        port.close();
-        assert!(port.is_closed());
-        assert!(waiters.into_iter().all(Worker::join), "limit {limit}: a waiter was not told");
-    }
-}
-
-#[test]
 fn a_closed_port_refuses_every_call_with_error_6() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 1).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 1);
     port.close();
     port.close();
     assert_eq!(port.get(LONG).unwrap_err().code(), Code::InvalidHandle);
@@ -55,15 +35,15 @@ fn a_closed_port_refuses_every_call_with_error_6() {
     assert_eq!((refused.error.code(), refused.back.0, refused.back.1.unwrap().tag), (Code::InvalidHandle, 9, 5));
     let refused = ours.recv(within_mut(|io: &mut Io| &mut io.buf[..])).packet(block(6, 1)).unwrap_err();
     assert_eq!((refused.error.code(), refused.back.tag), (Code::InvalidHandle, 6));
-    assert_eq!(port.associate(&UdpSocket::bind(ANY).unwrap(), 1).unwrap_err().code(), Code::InvalidHandle);
+    assert_eq!(port.try_home(UdpSocket::bind(ANY).unwrap(), 1).unwrap_err().error.code(), Code::InvalidHandle);
 }
 
 #[test]
 fn undelivered_packets_are_dropped_with_their_blocks_and_keys() {
     let life = Arc::new(());
-    let port = CountedPort::new(Concurrency::Threads(1)).unwrap();
-    let (ours, mut peer) = stream();
-    port.associate(&ours, life.clone()).unwrap();
+    let port = port_of::<Counted, Arc<()>>();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, life.clone());
     peer.write_all(b"hello").unwrap();
     assert_eq!(run(ours.readable()).bytes, 0);
     ours.recv(within_mut(|io: &mut Counted| &mut io.buf[..])).packet(counted(&life)).unwrap();
@@ -79,13 +59,13 @@ fn undelivered_packets_are_dropped_with_their_blocks_and_keys() {
 #[test]
 fn pended_packet_operations_are_dropped_with_the_port_and_their_sockets_go_on() {
     let (life, key) = (Arc::new(()), Arc::new(()));
-    let port = CountedPort::new(Concurrency::Threads(1)).unwrap();
-    let (ours, mut peer) = stream();
+    let port = port_of::<Counted, Arc<()>>();
+    let (ours, mut peer) = homeless();
     let listener = TcpListener::bind(ANY).unwrap();
     let udp = UdpSocket::bind(ANY).unwrap();
-    port.associate(&ours, key.clone()).unwrap();
-    port.associate(&listener, key.clone()).unwrap();
-    port.associate(&udp, key.clone()).unwrap();
+    let ours = port.home(ours, key.clone());
+    let listener = port.home(listener, key.clone());
+    let udp = port.home(udp, key.clone());
     ours.recv(within_mut(|io: &mut Counted| &mut io.buf[..])).packet(counted(&life)).unwrap();
     listener.accept().packet(counted(&life)).unwrap();
     udp.recv_from(within_mut(|io: &mut Counted| &mut io.buf[..])).packet(counted(&life)).unwrap();
@@ -110,8 +90,8 @@ fn pended_packet_operations_are_dropped_with_the_port_and_their_sockets_go_on() 
 #[test]
 fn an_overlapped_operation_outlives_the_port_of_its_object() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 1).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 1);
     let receive = start(ours.recv(vec![0; 16]));
     port.close();
     drop(port);
@@ -123,7 +103,7 @@ fn an_overlapped_operation_outlives_the_port_of_its_object() {
 #[test]
 fn dropping_the_port_closes_it() {
     let life = Arc::new(());
-    let port = CountedPort::new(Concurrency::Threads(1)).unwrap();
+    let port = port_of::<Counted, Arc<()>>();
     port.post(life.clone(), 0, Some(counted(&life))).unwrap();
     drop(port);
     all_dropped("the block and the key are dropped", &life);
@@ -132,7 +112,7 @@ fn dropping_the_port_closes_it() {
 #[test]
 fn a_batch_of_a_closed_port_drops_what_it_holds() {
     let life = Arc::new(());
-    let port = CountedPort::new(Concurrency::Threads(1)).unwrap();
+    let port = port_of::<Counted, Arc<()>>();
     for _ in 0..4 {
         port.post(life.clone(), 0, Some(counted(&life))).unwrap();
     }
@@ -147,8 +127,8 @@ fn a_batch_of_a_closed_port_drops_what_it_holds() {
 #[test]
 fn closing_a_stream_completes_its_receives_as_aborted_on_this_side() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 7);
     for tag in 0..3 {
         receive(&ours, tag, 16);
     }
@@ -174,8 +154,8 @@ fn closing_a_stream_completes_its_overlapped_operations() {
 #[test]
 fn closing_a_stream_completes_a_pended_send_as_aborted() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 7);
     packet(ours.send(within(|io: &mut Io| &io.buf[..])), block(1, 16 << 20));
     nothing(&port);
     drop(ours);
@@ -188,7 +168,7 @@ fn closing_a_stream_completes_a_pended_send_as_aborted() {
 fn closing_a_listener_wakes_its_accepts_with_cancelled() {
     let port = port(1);
     let listener = TcpListener::bind(ANY).unwrap();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     packet(listener.accept(), block(0, 0));
     packet(listener.accept_with(within_mut(|io: &mut Io| &mut io.buf[..])), block(1, 16));
     packet(listener.readable(), block(2, 0));
@@ -200,20 +180,10 @@ fn closing_a_listener_wakes_its_accepts_with_cancelled() {
 }
 
 #[test]
-fn closing_a_listener_wakes_a_thread_blocked_in_accept() {
-    let listener = TcpListener::bind(ANY).unwrap();
-    let accept = start(listener.accept());
-    let blocked = worker(move || code(&accept.wait()));
-    blocked.asleep();
-    drop(listener);
-    assert_eq!(blocked.join(), Some(Code::Cancelled));
-}
-
-#[test]
 fn closing_a_datagram_socket_completes_its_receives_with_cancelled() {
     let port = port(1);
     let socket = UdpSocket::bind(ANY).unwrap();
-    port.associate(&socket, 7).unwrap();
+    let socket = port.home(socket, 7);
     packet(socket.recv_from(within_mut(|io: &mut Io| &mut io.buf[..])), block(0, 16));
     drop(socket);
     assert_eq!(failure(&port).1, Code::Cancelled);
@@ -240,10 +210,11 @@ fn only_the_last_handle_closes() {
 #[test]
 fn the_peer_learns_of_the_close_though_operations_were_pending() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     receive(&ours, 0, 16);
     drop(ours);
+    assert_eq!(failure(&port).1, Code::ConnectionAborted);
     match peer.read(&mut [0; 4]) {
         Ok(n) => assert_eq!(n, 0),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
@@ -254,7 +225,7 @@ fn the_peer_learns_of_the_close_though_operations_were_pending() {
 fn an_accepted_connection_nobody_fetched_is_closed_with_the_port() {
     let port = port(1);
     let listener = TcpListener::bind(ANY).unwrap();
-    port.associate(&listener, 7).unwrap();
+    let listener = port.home(listener, 7);
     let mut client = peer_of(listener.local_addr().unwrap());
     packet(listener.accept(), block(0, 0));
     port.post(0, 0, None).unwrap();
@@ -271,7 +242,7 @@ fn an_accepted_connection_nobody_fetched_is_closed_with_the_port() {
 
 #[test]
 fn a_closed_socket_gives_its_address_back() {
-    let socket = UdpSocket::bind(ANY).unwrap();
+    let socket = somewhere(UdpSocket::bind(ANY).unwrap());
     let address = socket.local_addr().unwrap();
     let receive = start(socket.recv_from(vec![0; 4]));
     drop(socket);

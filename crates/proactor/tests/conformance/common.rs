@@ -1,5 +1,6 @@
 //! What every family uses: ports, pairs of sockets, threads that can be waited for, and ends to every wait.
 
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +11,16 @@ use std::time::{Duration, Instant};
 
 use proactor::net::TcpStream;
 use proactor::{
-    Block, Brings, Cargo, Code, Completion, CompletionPort, Concurrency, Key, Operation, Outcome, Overlapped, Packet, Project,
-    Settings, Ticket, within_mut,
+    Block, Brings, Cargo, Carries, Code, Completion, Home, Key, Operation, Outcome, Overlapped, Packet, Project, Ticket,
+    within_mut,
 };
 
+use crate::threads;
+
+pub use crate::home::*;
+
 /// The end of every wait: a test that reaches it fails.
-pub const LONG: Duration = Duration::from_secs(10);
+pub const LONG: Duration = Duration::from_secs(30);
 /// How long to look for what must not happen.
 pub const SHORT: Duration = Duration::from_millis(30);
 /// Any free port of this machine's loopback.
@@ -43,20 +48,6 @@ pub struct Io {
     pub tag: usize,
 }
 
-pub type Port = CompletionPort<Io, usize>;
-
-#[track_caller]
-pub fn port(limit: u32) -> Arc<Port> {
-    Arc::new(Port::new(Concurrency::Threads(limit)).expect("a port"))
-}
-
-/// A port whose workers keep their places while they run, whatever puts them to sleep for a moment (a sanitizer's runtime
-/// does, for its own locks); and where what a wait inside the library does cannot be the block monitor's doing.
-#[track_caller]
-pub fn unwatched_port(limit: u32) -> Arc<Port> {
-    Arc::new(Port::new(Settings::new(limit).block_monitor(false)).expect("a port"))
-}
-
 /// A block with a buffer of `size` zeros.
 pub fn block(tag: usize, size: usize) -> Block<Io> {
     Block::new(Io { buf: vec![0; size], tag })
@@ -64,19 +55,19 @@ pub fn block(tag: usize, size: usize) -> Block<Io> {
 
 /// Starts a receive of up to `size` bytes as a packet.
 #[track_caller]
-pub fn receive(stream: &TcpStream, tag: usize, size: usize) -> Ticket {
+pub fn receive<H: Home + Carries<Io>>(stream: &TcpStream<H>, tag: usize, size: usize) -> Ticket {
     packet(stream.recv(within_mut(|io: &mut Io| &mut io.buf[..])), block(tag, size))
 }
 
 /// Starts an operation that must be accepted, as a packet.
 #[track_caller]
-pub fn packet<C: Project<B>, T, B: Send + 'static>(operation: Operation<'_, C, T>, block: Block<B>) -> Ticket {
+pub fn packet<C: Project<B>, T, B: 'static, H: Home + Carries<B>>(operation: Operation<'_, C, T, H>, block: Block<B>) -> Ticket {
     operation.packet(block).expect("the operation is accepted")
 }
 
 /// The next packet, of a success or a failure.
 #[track_caller]
-pub fn take<B: Send + 'static, K: Key>(port: &CompletionPort<B, K>) -> Packet<B, K> {
+pub fn take<B: Send + 'static, K: Key>(port: &PortOf<B, K>) -> Packet<B, K> {
     let outcome = port.get(LONG).expect("an open port");
     let shown = format!("{outcome:?}");
     outcome.packet().unwrap_or_else(|| panic!("a packet was due, got {shown}"))
@@ -84,7 +75,7 @@ pub fn take<B: Send + 'static, K: Key>(port: &CompletionPort<B, K>) -> Packet<B,
 
 /// The next packet, which must be a success.
 #[track_caller]
-pub fn success<B: Send + 'static, K: Key>(port: &CompletionPort<B, K>) -> Packet<B, K> {
+pub fn success<B: Send + 'static, K: Key>(port: &PortOf<B, K>) -> Packet<B, K> {
     match port.get(LONG).expect("an open port") {
         Outcome::Packet(packet) => packet,
         other => panic!("a success was due, got {other:?}"),
@@ -93,7 +84,7 @@ pub fn success<B: Send + 'static, K: Key>(port: &CompletionPort<B, K>) -> Packet
 
 /// The next packet, which must be a failure, and its code.
 #[track_caller]
-pub fn failure<B: Send + 'static, K: Key>(port: &CompletionPort<B, K>) -> (Packet<B, K>, Code) {
+pub fn failure<B: Send + 'static, K: Key>(port: &PortOf<B, K>) -> (Packet<B, K>, Code) {
     match port.get(LONG).expect("an open port") {
         Outcome::Failed(packet) => {
             let code = packet.error().expect("a failed packet has its error").code();
@@ -105,7 +96,7 @@ pub fn failure<B: Send + 'static, K: Key>(port: &CompletionPort<B, K>) -> (Packe
 
 /// No packet comes for a while.
 #[track_caller]
-pub fn nothing<B: Send + 'static, K: Key>(port: &CompletionPort<B, K>) {
+pub fn nothing<B: Send + 'static, K: Key>(port: &PortOf<B, K>) {
     let outcome = port.get(SHORT).expect("an open port");
     assert!(matches!(outcome, Outcome::TimedOut), "nothing was due, got {outcome:?}");
 }
@@ -114,20 +105,29 @@ pub fn nothing<B: Send + 'static, K: Key>(port: &CompletionPort<B, K>) {
 
 /// Starts an operation that must be accepted.
 #[track_caller]
-pub fn start<C: Cargo, T: Brings>(operation: Operation<'_, C, T>) -> Overlapped<C, T> {
+pub fn start<C: Cargo, T: Brings, H: Home>(operation: Operation<'_, C, T, H>) -> Overlapped<C, T, H> {
     operation.start().unwrap_or_else(|refused| panic!("refused: {}", refused.error))
 }
 
 /// Waits for the result.
 #[track_caller]
-pub fn finish<C: Cargo, T: Brings>(overlapped: Overlapped<C, T>) -> Completion<T, C::Back> {
-    overlapped.wait_timeout(LONG).unwrap_or_else(|refused| panic!("not complete after ten seconds: {}", refused.error))
+pub fn finish<C: Cargo, T: Brings, H: Home>(overlapped: Overlapped<C, T, H>) -> Completion<T, C::Back> {
+    overlapped.wait_timeout(LONG).unwrap_or_else(|refused| panic!("not complete after thirty seconds: {}", refused.error))
 }
 
 /// Starts an operation and waits for its result.
 #[track_caller]
-pub fn run<C: Cargo, T: Brings>(operation: Operation<'_, C, T>) -> Completion<T, C::Back> {
+pub fn run<C: Cargo, T: Brings, H: Home>(operation: Operation<'_, C, T, H>) -> Completion<T, C::Back> {
     finish(start(operation))
+}
+
+/// An operation that is not over after a while.
+#[track_caller]
+pub fn pending<C: Cargo, T: Brings, H: Home>(overlapped: Overlapped<C, T, H>) -> Overlapped<C, T, H> {
+    match overlapped.wait_timeout(SHORT) {
+        Ok(_) => panic!("it was not to be over"),
+        Err(refused) => refused.back,
+    }
 }
 
 /// The code a completion failed with.
@@ -137,8 +137,14 @@ pub fn code<T, B>(completion: &Completion<T, B>) -> Option<Code> {
 
 // ---- sockets and files ----
 
-/// A connected stream of the library that has no home yet, and its peer, the standard library's.
-pub fn stream() -> (TcpStream, std::net::TcpStream) {
+/// A connected stream of the library, for overlapped operations, and its peer, the standard library's.
+pub fn stream() -> (AtHome<TcpStream>, std::net::TcpStream) {
+    let (ours, peer) = homeless();
+    (somewhere(ours), peer)
+}
+
+/// The same without a home.
+pub fn homeless() -> (TcpStream, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind(ANY).expect("a listener");
     let peer = peer_of(listener.local_addr().expect("its address"));
     let (ours, _) = listener.accept().expect("a connection");
@@ -153,6 +159,23 @@ pub fn peer_of(address: SocketAddr) -> std::net::TcpStream {
     peer.set_read_timeout(Some(LONG)).expect("a socket option");
     peer.set_write_timeout(Some(LONG)).expect("a socket option");
     peer
+}
+
+/// Reads all that comes, to the end, on a thread of its own.
+pub fn reader(mut peer: std::net::TcpStream) -> Worker<Vec<u8>> {
+    worker(move || {
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).expect("an orderly end");
+        all
+    })
+}
+
+/// Reads so many bytes, on a thread of its own, and gives the connection back.
+pub fn reader_of(bytes: usize, mut peer: std::net::TcpStream) -> Worker<std::net::TcpStream> {
+    worker(move || {
+        peer.read_exact(&mut vec![0; bytes]).expect("so many bytes");
+        peer
+    })
 }
 
 /// Ends a connection with a reset.
@@ -196,8 +219,18 @@ impl Drop for Scratch {
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < end, "not within ten seconds: {what}");
-        thread::sleep(Duration::from_millis(1));
+        assert!(Instant::now() < end, "not within thirty seconds: {what}");
+        turn();
+    }
+}
+
+/// The same, while operations of this port's objects go on.
+#[track_caller]
+pub fn until_on<B: Send + 'static>(port: &PortOf<B, usize>, what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < end, "not within thirty seconds: {what}");
+        turn_on(port);
     }
 }
 
@@ -206,7 +239,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub fn spin_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < end, "not within ten seconds: {what}");
+        assert!(Instant::now() < end, "not within thirty seconds: {what}");
         thread::yield_now();
     }
 }
@@ -244,20 +277,19 @@ impl Flag {
 /// A thread whose end is waited for with an end.
 pub struct Worker<T> {
     result: mpsc::Receiver<T>,
-    place: Arc<OnceLock<PathBuf>>,
+    number: Arc<OnceLock<u32>>,
     handle: JoinHandle<()>,
 }
 
 pub fn worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Worker<T> {
     let (send, result) = mpsc::channel();
-    let place = Arc::new(OnceLock::new());
-    let here = place.clone();
+    let number = Arc::new(OnceLock::new());
+    let own = number.clone();
     let handle = thread::spawn(move || {
-        // Empty where there is no /proc.
-        let _ = here.set(std::fs::read_link("/proc/thread-self").unwrap_or_default());
+        let _ = own.set(threads::own_number());
         let _ = send.send(work());
     });
-    Worker { result, place, handle }
+    Worker { result, number, handle }
 }
 
 impl<T> Worker<T> {
@@ -269,7 +301,7 @@ impl<T> Worker<T> {
                 self.handle.join().expect("a thread that has its result ends well");
                 value
             }
-            Err(RecvTimeoutError::Timeout) => panic!("a worker did not end within ten seconds"),
+            Err(RecvTimeoutError::Timeout) => panic!("a worker did not end within thirty seconds"),
             Err(RecvTimeoutError::Disconnected) => panic!("a worker panicked"),
         }
     }
@@ -294,28 +326,16 @@ impl<T> Worker<T> {
         self.handle.is_finished()
     }
 
-    /// Waits, without sleeping, until the thread sleeps in what it does. Nothing in a port's interface shows who waits in
-    /// it, so Linux is asked for the thread's state; elsewhere some time must do.
+    /// Waits, without sleeping, until the thread waits in the library, with an end to its wait or in a port.
     #[track_caller]
     pub fn asleep(&self) {
-        const SETTLED: Duration = Duration::from_millis(3);
-        spin_until("a worker's beginning", || self.place.get().is_some());
-        let place = self.place.get().expect("it is there");
-        if place.as_os_str().is_empty() {
+        spin_until("a worker's beginning", || self.number.get().is_some());
+        let number = *self.number.get().expect("it is there");
+        if threads::waits(number).is_none() {
+            // Nothing to see: some time must do.
             spin_for(Duration::from_millis(50));
             return;
         }
-        let stat = PathBuf::from("/proc").join(place).join("stat");
-        let mut awake = Instant::now();
-        spin_until("a worker's sleep", || {
-            // The name, in parentheses, may hold anything; the state follows the last one.
-            let asleep = std::fs::read_to_string(&stat)
-                .is_ok_and(|text| text.rfind(')').and_then(|at| text.get(at + 2..at + 3)) == Some("S"));
-            if !asleep {
-                awake = Instant::now();
-            }
-            // A lock on the way may be slept for too, but not so long.
-            awake.elapsed() > SETTLED
-        });
+        spin_until("a worker's wait", || threads::waits(number) == Some(true));
     }
 }

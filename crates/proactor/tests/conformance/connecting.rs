@@ -26,7 +26,7 @@ fn a_connect_yields_a_packet_and_names_both_ends() {
     let port = port(1);
     let (listener, address) = listener();
     let ours = TcpStream::unconnected_v4().unwrap();
-    port.associate(&ours, 7).unwrap();
+    let ours = port.home(ours, 7);
     packet(ours.connect(address), block(1, 0));
     let packet = success(&port);
     assert_eq!((packet.key, packet.op, packet.done.bytes, packet.block.unwrap().tag), (7, OpKind::Connect, 0, 1));
@@ -41,7 +41,7 @@ fn the_library_binds_for_its_user() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let listener = std::net::TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
-        let ours = TcpStream::unconnected_for(address).unwrap();
+        let ours = somewhere(TcpStream::unconnected_for(address).unwrap());
         run(ours.connect(address)).result.unwrap();
         let local = ours.local_addr().unwrap();
         assert!(local.port() != 0 && local.ip() == address.ip());
@@ -65,7 +65,7 @@ fn a_refused_connect_fails_asynchronously() {
     let (_bound, nobody) = nobody();
     let port = port(1);
     let ours = TcpStream::unconnected_v4().unwrap();
-    port.associate(&ours, 7).unwrap();
+    let ours = port.home(ours, 7);
     packet(ours.connect(nobody), block(1, 0));
     let (packet, code) = failure(&port);
     assert_eq!((packet.key, packet.op, packet.block.unwrap().tag), (7, OpKind::Connect, 1));
@@ -81,7 +81,7 @@ fn first_data_goes_with_the_connect_and_is_counted() {
     let port = port(1);
     let (listener, address) = listener();
     let ours = TcpStream::unconnected_v4().unwrap();
-    port.associate(&ours, 7).unwrap();
+    let ours = port.home(ours, 7);
     packet(ours.connect_with(address, within(|io: &mut Io| &io.buf[..5])), Block::new(Io { buf: b"hello!".to_vec(), tag: 1 }));
     let packet = success(&port);
     assert_eq!((packet.done.bytes, packet.block.unwrap().tag), (5, 1));
@@ -96,12 +96,11 @@ fn first_data_goes_out_whole_though_it_is_long() {
         skip!("first_data_goes_out_whole_though_it_is_long", "Wine's ConnectEx stops at what fits the socket's buffer");
     }
     let (listener, address) = listener();
-    let ours = TcpStream::unconnected_v4().unwrap();
+    let ours = somewhere(TcpStream::unconnected_v4().unwrap());
     let connect = start(ours.connect_with(address, pattern(8 << 20, 5)));
-    let mut peer = accept(&listener);
     let reader = worker(move || {
         let mut all = vec![0; 8 << 20];
-        peer.read_exact(&mut all).map(|()| all)
+        accept(&listener).read_exact(&mut all).map(|()| all)
     });
     let done = finish(connect);
     assert_eq!((done.bytes, code(&done)), (8 << 20, None));
@@ -111,7 +110,7 @@ fn first_data_goes_out_whole_though_it_is_long() {
 #[test]
 fn a_refused_connect_gives_its_first_data_back() {
     let (_bound, nobody) = nobody();
-    let ours = TcpStream::unconnected_v4().unwrap();
+    let ours = somewhere(TcpStream::unconnected_v4().unwrap());
     let done = run(ours.connect_with(nobody, b"hello".to_vec()));
     assert_eq!((done.bytes, code(&done), &done.buffer[..]), (0, Some(Code::ConnectionRefused), &b"hello"[..]));
 }
@@ -119,7 +118,7 @@ fn a_refused_connect_gives_its_first_data_back() {
 #[test]
 fn a_connected_socket_sends_receives_and_shuts_down() {
     let (listener, address) = listener();
-    let ours = TcpStream::unconnected_v4().unwrap();
+    let ours = somewhere(TcpStream::unconnected_v4().unwrap());
     run(ours.connect(address)).result.unwrap();
     let mut peer = accept(&listener);
     let receive = start(ours.recv(vec![0; 16]));
@@ -134,9 +133,9 @@ fn a_connected_socket_sends_receives_and_shuts_down() {
 
 #[test]
 fn sends_started_behind_a_connect_follow_it() {
-    let listener = TcpListener::bind(ANY).unwrap();
+    let listener = somewhere(TcpListener::bind(ANY).unwrap());
     let accept = start(listener.accept());
-    let ours = TcpStream::unconnected_v4().unwrap();
+    let ours = somewhere(TcpStream::unconnected_v4().unwrap());
     run(ours.connect_with(listener.local_addr().unwrap(), b"first ")).result.unwrap();
     assert_eq!(run(ours.send(b"second")).bytes, 6);
     let server = finish(accept).result.unwrap().stream;
@@ -150,7 +149,7 @@ fn sends_started_behind_a_connect_follow_it() {
 #[test]
 fn connecting_a_connected_socket_is_an_invalid_parameter() {
     let (_listener, address) = listener();
-    let ours = TcpStream::unconnected_v4().unwrap();
+    let ours = somewhere(TcpStream::unconnected_v4().unwrap());
     run(ours.connect(address)).result.unwrap();
     assert_eq!(code(&run(ours.connect(address))), Some(Code::InvalidParameter));
     run(ours.send(b"still connected")).result.unwrap();
@@ -159,12 +158,12 @@ fn connecting_a_connected_socket_is_an_invalid_parameter() {
 #[test]
 fn many_connects_at_once_all_arrive() {
     let port = port(2);
-    let listener = TcpListener::bind(ANY).unwrap();
+    let listener = somewhere(TcpListener::bind(ANY).unwrap());
     let accepts: Vec<_> = (0..32).map(|_| start(listener.accept())).collect();
     let streams: Vec<_> = (0..32)
         .map(|key| {
             let stream = TcpStream::unconnected_v4().unwrap();
-            port.associate(&stream, key).unwrap();
+            let stream = port.home(stream, key);
             packet(stream.connect(listener.local_addr().unwrap()), block(key, 0));
             stream
         })

@@ -3,7 +3,7 @@
 use std::fs;
 
 use proactor::fs::{File, OpenOptions};
-use proactor::{Block, BufferPool, Code, CompletionPort, OpKind, PoolBuf, Slice, within, within_mut};
+use proactor::{Block, BufferPool, Code, OpKind, PoolBuf, Slice, within, within_mut};
 
 use crate::common::*;
 
@@ -65,7 +65,7 @@ fn buffers_of_an_aligned_pool_are_aligned_and_come_back() {
 #[test]
 fn what_is_written_directly_is_read_back_directly() {
     let scratch = Scratch::new("direct");
-    let file = file!(&scratch, "what_is_written_directly_is_read_back_directly");
+    let file = somewhere(file!(&scratch, "what_is_written_directly_is_read_back_directly"));
     let pool = BufferPool::aligned(2, 4 * PAGE, PAGE).unwrap();
     let done = run(file.write_at(filled(&pool, &pattern(4 * PAGE, 1)), PAGE as u64));
     assert_eq!((done.bytes, code(&done)), (4 * PAGE, None));
@@ -83,9 +83,9 @@ fn direct_files_are_opened_and_read_by_packets() {
     drop(file!(&scratch, "direct_files_are_opened_and_read_by_packets"));
     fs::write(&scratch.0, pattern(3 * PAGE, 2)).unwrap();
     let pool = BufferPool::aligned(1, PAGE, PAGE).unwrap();
-    let port = CompletionPort::<Aligned, usize>::new(1).unwrap();
+    let port = port_of::<Aligned, usize>();
     let file = File::new();
-    port.associate(&file, 7).unwrap();
+    let file = port.home(file, 7);
     packet(file.open(&scratch.0, &options()), Block::new(Aligned(pool.take().unwrap())));
     let mut io = success(&port).block.unwrap();
     for page in 0..3 {
@@ -103,7 +103,7 @@ fn direct_files_are_opened_and_read_by_packets() {
 #[test]
 fn a_direct_read_meets_the_end_of_the_file() {
     let scratch = Scratch::new("direct-end");
-    let file = file!(&scratch, "a_direct_read_meets_the_end_of_the_file");
+    let file = somewhere(file!(&scratch, "a_direct_read_meets_the_end_of_the_file"));
     fs::write(&scratch.0, pattern(2 * PAGE + 100, 3)).unwrap();
     let pool = BufferPool::aligned(2, 2 * PAGE, PAGE).unwrap();
     for (page, left) in [(0, 2 * PAGE), (1, PAGE + 100), (2, 100), (3, 0), (1 << 20, 0)] {
@@ -118,7 +118,7 @@ fn a_direct_read_meets_the_end_of_the_file() {
 #[test]
 fn a_padded_direct_write_and_a_new_length_make_any_length() {
     let scratch = Scratch::new("direct-tail");
-    let file = file!(&scratch, "a_padded_direct_write_and_a_new_length_make_any_length");
+    let file = somewhere(file!(&scratch, "a_padded_direct_write_and_a_new_length_make_any_length"));
     let pool = BufferPool::aligned(1, 2 * PAGE, PAGE).unwrap();
     run(file.write_at(filled(&pool, &pattern(2 * PAGE, 4)), 0)).result.unwrap();
     run(file.set_len(5000)).result.unwrap();
@@ -128,7 +128,7 @@ fn a_padded_direct_write_and_a_new_length_make_any_length() {
 #[test]
 fn a_misaligned_direct_request_is_told_the_alignment() {
     let scratch = Scratch::new("direct-misaligned");
-    let file = file!(&scratch, "a_misaligned_direct_request_is_told_the_alignment");
+    let file = somewhere(file!(&scratch, "a_misaligned_direct_request_is_told_the_alignment"));
     fs::write(&scratch.0, pattern(4 * PAGE, 5)).unwrap();
     let pool = BufferPool::aligned(2, 2 * PAGE, PAGE).unwrap();
     let whole = || filled(&pool, &[0; 2 * PAGE]);
@@ -159,7 +159,7 @@ fn a_misaligned_direct_request_is_told_the_alignment() {
 fn many_direct_reads_at_once_each_get_their_own_part() {
     const READS: usize = 64;
     let scratch = Scratch::new("direct-many");
-    let file = file!(&scratch, "many_direct_reads_at_once_each_get_their_own_part");
+    let file = somewhere(file!(&scratch, "many_direct_reads_at_once_each_get_their_own_part"));
     fs::write(&scratch.0, pattern(READS * PAGE, 6)).unwrap();
     let pool = BufferPool::aligned(READS, PAGE, PAGE).unwrap();
     let reads: Vec<_> = (0..READS).map(|n| start(file.read_at(pool.take().unwrap(), (n * PAGE) as u64))).collect();
@@ -167,4 +167,46 @@ fn many_direct_reads_at_once_each_get_their_own_part() {
         let done = finish(read);
         assert!(*done.buffer == pattern(READS * PAGE, 6)[n * PAGE..][..PAGE], "read {n}");
     }
+}
+
+#[test]
+fn a_file_closed_and_opened_another_way_is_read_that_way() {
+    let scratch = Scratch::new("direct-again");
+    let mut file = somewhere(file!(&scratch, "a_file_closed_and_opened_another_way_is_read_that_way"));
+    fs::write(&scratch.0, pattern(PAGE, 7)).unwrap();
+    let pool = BufferPool::aligned(1, PAGE, PAGE).unwrap();
+    for round in 0..4 {
+        assert!(*run(file.read_at(pool.take().unwrap(), 0)).buffer == pattern(PAGE, 7));
+        run(file.close()).result.unwrap();
+        run(file.open(&scratch.0, &options().direct(round % 2 == 1))).result.unwrap();
+    }
+}
+
+/// More completions than a queue of the kernel's may have room for, while nobody fetches any.
+#[test]
+fn a_storm_of_cancels_loses_no_packet() {
+    const READS: usize = 600;
+    const SIZE: usize = 16 * PAGE;
+    struct Aligned(PoolBuf);
+    let scratch = Scratch::new("direct-storm");
+    let file = file!(&scratch, "a_storm_of_cancels_loses_no_packet");
+    fs::write(&scratch.0, pattern(SIZE, 8)).unwrap();
+    let port = port_of::<Aligned, usize>();
+    let file = port.home(file, 7);
+    let pool = BufferPool::aligned(READS, SIZE, PAGE).unwrap();
+    for _ in 0..3 {
+        for _ in 0..READS {
+            let io = Block::new(Aligned(pool.take().unwrap()));
+            packet(file.read_at(within_mut(|io: &mut Aligned| io.0.whole()), 0), io);
+        }
+        for _ in 0..5 {
+            let _ = file.cancel_all();
+        }
+        for _ in 0..READS {
+            let result = take(&port).done.result;
+            assert!(matches!(result.map_err(|error| error.code()), Ok(_) | Err(Code::Cancelled)));
+        }
+        nothing(&port);
+    }
+    run(file.sync_all()).result.expect("the ring goes on");
 }

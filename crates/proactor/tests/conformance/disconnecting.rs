@@ -9,8 +9,8 @@ use crate::common::*;
 #[test]
 fn a_disconnect_yields_a_packet_and_closes_the_sending_half() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     packet(ours.disconnect(), block(1, 0));
     let done = success(&port);
     assert_eq!((done.key, done.op, done.done.bytes, done.block.unwrap().tag), (7, OpKind::Disconnect, 0, 1));
@@ -36,13 +36,12 @@ fn receives_go_on_after_a_disconnect() {
 #[test]
 fn a_disconnect_follows_the_sends_started_before_it() {
     const ALL: usize = 8 << 20;
-    let (ours, mut peer) = stream();
+    let (ours, peer) = stream();
     let send = start(ours.send(pattern(ALL, 6)));
     let disconnect = start(ours.disconnect());
-    assert!(!disconnect.event().wait_timeout(SHORT));
-    let mut all = Vec::new();
-    peer.read_to_end(&mut all).unwrap();
-    assert!(all == pattern(ALL, 6));
+    let disconnect = pending(disconnect);
+    let reader = reader(peer);
     assert_eq!(finish(send).bytes, ALL);
     finish(disconnect).result.unwrap();
+    assert!(reader.join() == pattern(ALL, 6));
 }

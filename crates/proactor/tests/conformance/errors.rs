@@ -100,7 +100,7 @@ fn a_refusal_becomes_an_error_of_either_library() {
 
 #[test]
 fn asking_for_what_was_never_started_is_an_error_with_words() {
-    let (ours, _peer) = stream();
+    let (ours, _peer) = homeless();
     let refused = ours.recv(proactor::within_mut(|io: &mut Io| &mut io.buf[..])).packet(block(0, 1)).unwrap_err();
     assert!(refused.to_string().contains("associate"), "{refused}");
 }

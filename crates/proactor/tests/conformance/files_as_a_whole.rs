@@ -19,7 +19,9 @@ fn file(scratch: &Scratch) -> File {
 
 /// What a start was refused with.
 #[track_caller]
-fn refusal<C: proactor::Cargo, T: proactor::Brings>(operation: proactor::Operation<'_, C, T>) -> proactor::Error {
+fn refusal<C: proactor::Cargo, T: proactor::Brings, H: proactor::Home>(
+    operation: proactor::Operation<'_, C, T, H>,
+) -> proactor::Error {
     match operation.start() {
         Ok(_) => panic!("a refusal was due"),
         Err(refused) => refused.error,
@@ -51,8 +53,8 @@ fn after_a_close_operations_fail_and_the_file_may_be_opened_again() {
 fn a_close_yields_a_packet_and_the_home_stays() {
     let port = port(1);
     let scratch = Scratch::new("close-packet");
-    let mut file = file(&scratch);
-    port.associate(&file, 7).unwrap();
+    let file = file(&scratch);
+    let mut file = port.home(file, 7);
     for round in 0..3 {
         packet(file.close(), block(round, 0));
         let closed = success(&port);
@@ -70,8 +72,8 @@ fn a_close_is_refused_while_operations_are_in_flight() {
     let port = port(1);
     let scratch = Scratch::new("close-busy");
     fs::write(&scratch.0, pattern(100, 1)).unwrap();
-    let mut file = file(&scratch);
-    port.associate(&file, 7).unwrap();
+    let file = file(&scratch);
+    let mut file = port.home(file, 7);
     packet(file.read_at(within_mut(|io: &mut Io| &mut io.buf[..]), 0), block(1, 100));
     // Complete or not, it is in flight until its packet is taken.
     let error = refusal(file.close());
@@ -137,7 +139,7 @@ fn a_closed_file_has_no_descriptor_to_take_out() {
 #[test]
 fn allocating_extends_the_file_with_zeros_and_keeps_what_it_holds() {
     let scratch = Scratch::new("allocate");
-    let file = file(&scratch);
+    let file = somewhere(file(&scratch));
     run(file.write_at(b"head", 0)).result.unwrap();
     let done = run(file.allocate(2, 100_000));
     assert_eq!((done.bytes, code(&done)), (0, None));
@@ -156,7 +158,7 @@ fn allocating_extends_the_file_with_zeros_and_keeps_what_it_holds() {
 #[test]
 fn allocating_nothing_or_too_much_is_refused() {
     let scratch = Scratch::new("allocate-refused");
-    let file = file(&scratch);
+    let file = somewhere(file(&scratch));
     for (offset, len) in [(0, 0), (7, 0), (i64::MAX as u64, 1), (u64::MAX, 1), (u64::MAX, u64::MAX), (0, 1 << 63)] {
         let error = refusal(file.allocate(offset, len));
         assert_eq!((error.code(), error.operation()), (Code::InvalidParameter, Some(OpKind::Allocate)), "{offset} {len}");
@@ -166,7 +168,7 @@ fn allocating_nothing_or_too_much_is_refused() {
     // More than any disk has: the system's own refusal.
     assert!(run(file.allocate(0, i64::MAX as u64)).result.is_err());
     fs::write(&scratch.0, b"x").unwrap();
-    let read_only = File::open_now(&scratch.0, &OpenOptions::new().read(true)).unwrap();
+    let read_only = somewhere(File::open_now(&scratch.0, &OpenOptions::new().read(true)).unwrap());
     assert!(run(read_only.allocate(0, 100)).result.is_err(), "it was not opened for writing");
 }
 
@@ -175,7 +177,7 @@ fn a_new_length_cuts_or_extends_with_zeros() {
     let port = port(1);
     let scratch = Scratch::new("set-len");
     let file = file(&scratch);
-    port.associate(&file, 7).unwrap();
+    let file = port.home(file, 7);
     run(file.write_at(b"0123456789", 0)).result.unwrap();
     packet(file.set_len(4), block(1, 0));
     let done = success(&port);
@@ -187,14 +189,14 @@ fn a_new_length_cuts_or_extends_with_zeros() {
     assert_eq!(run(file.metadata()).result.unwrap().len, 0);
     let error = refusal(file.set_len(1 << 63));
     assert_eq!((error.code(), error.operation()), (Code::InvalidParameter, Some(OpKind::SetLen)));
-    let read_only = File::open_now(&scratch.0, &OpenOptions::new().read(true)).unwrap();
+    let read_only = somewhere(File::open_now(&scratch.0, &OpenOptions::new().read(true)).unwrap());
     assert!(run(read_only.set_len(1)).result.is_err(), "it was not opened for writing");
 }
 
 #[test]
 fn an_offset_past_the_largest_file_is_refused() {
     let scratch = Scratch::new("offset-refused");
-    let file = file(&scratch);
+    let file = somewhere(file(&scratch));
     for offset in [1 << 63, u64::MAX] {
         assert_eq!(refusal(file.read_at(vec![0; 4], offset)).code(), Code::InvalidParameter);
         let refused = file.write_at(vec![1; 4], offset).start().unwrap_err();
@@ -208,7 +210,7 @@ fn an_offset_past_the_largest_file_is_refused() {
 #[test]
 fn metadata_says_what_the_file_is() {
     let scratch = Scratch::new("metadata");
-    let file = file(&scratch);
+    let file = somewhere(file(&scratch));
     run(file.write_at(pattern(10_000, 1), 0)).result.unwrap();
     run(file.sync_all()).result.unwrap();
     let found = run(file.metadata()).result.unwrap();
@@ -224,7 +226,7 @@ fn metadata_comes_as_a_packet_too() {
     let port = port(1);
     let scratch = Scratch::new("metadata-packet");
     let file = file(&scratch);
-    port.associate(&file, 7).unwrap();
+    let file = port.home(file, 7);
     run(file.write_at(b"12345", 0)).result.unwrap();
     packet(file.metadata(), block(1, 0));
     let packet = success(&port);

@@ -10,8 +10,8 @@ use crate::common::*;
 #[test]
 fn a_success_gives_key_bytes_and_operation() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     receive(&ours, 5, 16);
     peer.write_all(b"hello").unwrap();
     let Ok(Outcome::Packet(packet)) = port.get(LONG) else { panic!("a success was due") };
@@ -22,8 +22,8 @@ fn a_success_gives_key_bytes_and_operation() {
 #[test]
 fn a_failed_operation_gives_the_same_three_and_the_error() {
     let port = port(1);
-    let (ours, peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, peer) = homeless();
+    let ours = port.home(ours, 7);
     receive(&ours, 5, 16);
     reset(peer);
     let Ok(Outcome::Failed(packet)) = port.get(LONG) else { panic!("a failure was due") };
@@ -57,37 +57,11 @@ fn a_wait_lasts_as_long_as_it_says() {
 }
 
 #[test]
-fn a_wait_without_end_ends_with_a_packet() {
-    let port = port(1);
-    let waiting = worker({
-        let port = port.clone();
-        move || matches!(port.get(None), Ok(Outcome::Packet(packet)) if packet.key == 3)
-    });
-    waiting.asleep();
-    port.post(3, 0, None).unwrap();
-    assert!(waiting.join());
-}
-
-#[test]
 fn a_packet_that_is_there_is_taken_without_waiting() {
     let port = port(1);
     port.post(1, 0, None).unwrap();
     assert!(matches!(port.get(Duration::ZERO), Ok(Outcome::Packet(_))));
     assert!(matches!(port.get(Duration::ZERO), Ok(Outcome::TimedOut)));
-}
-
-#[test]
-fn a_port_closed_during_the_wait_is_abandoned_and_before_it_is_error_6() {
-    let port = port(1);
-    let waiting = worker({
-        let port = port.clone();
-        move || matches!(port.get(None), Ok(Outcome::Abandoned))
-    });
-    waiting.asleep();
-    port.close();
-    assert!(waiting.join());
-    let error = port.get(None).unwrap_err();
-    assert_eq!((error.code(), error.code().win32()), (Code::InvalidHandle, 6));
 }
 
 #[test]
@@ -128,7 +102,7 @@ fn posts_of_one_thread_stay_in_their_order_among_those_of_others() {
     let port = port(1);
     let posters: Vec<_> = (0..4)
         .map(|poster| {
-            let port = port.clone();
+            let port = self::poster(&port);
             worker(move || (0..EACH).for_each(|n| port.post(poster, n, None).unwrap()))
         })
         .collect();
@@ -143,41 +117,10 @@ fn posts_of_one_thread_stay_in_their_order_among_those_of_others() {
 }
 
 #[test]
-fn every_packet_goes_to_exactly_one_of_many_workers() {
-    const PACKETS: usize = 20_000;
-    let port = port(4);
-    let workers: Vec<_> = (0..4)
-        .map(|_| {
-            let port = port.clone();
-            worker(move || {
-                let mut keys = Vec::new();
-                while let Ok(Outcome::Packet(packet)) = port.get(LONG) {
-                    if packet.key == usize::MAX {
-                        break;
-                    }
-                    keys.push(packet.key);
-                }
-                keys
-            })
-        })
-        .collect();
-    (0..PACKETS).for_each(|key| port.post(key, 0, None).unwrap());
-    workers.iter().for_each(|_| port.post(usize::MAX, 0, None).unwrap());
-    let mut all = Vec::new();
-    for worker in workers {
-        let keys = worker.join();
-        assert!(keys.is_sorted(), "a worker's packets are in the order they were posted");
-        all.extend(keys);
-    }
-    all.sort_unstable();
-    assert_eq!(all, (0..PACKETS).collect::<Vec<_>>());
-}
-
-#[test]
 fn completions_are_not_starved_by_posts() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     receive(&ours, 0, 16);
     peer.write_all(b"hello").unwrap();
     port.post(0, 0, None).unwrap();

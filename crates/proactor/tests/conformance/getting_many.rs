@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use proactor::{Batch, Code, Outcome, within};
+use proactor::{Code, Outcome, within};
 
 use crate::common::*;
 
@@ -53,8 +53,8 @@ fn no_more_than_fit_come_and_the_rest_stays_in_order() {
 #[test]
 fn each_entry_carries_its_own_status() {
     let port = port(1);
-    let (ours, peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, peer) = homeless();
+    let ours = port.home(ours, 7);
     // Data of the first receive's size, then a cancelled one, then a send: failures and successes side by side.
     std::io::Write::write_all(&mut &peer, b"data").unwrap();
     run(ours.readable()).result.unwrap();
@@ -80,8 +80,8 @@ fn each_entry_carries_its_own_status() {
 #[test]
 fn a_batch_of_failures_is_a_success_of_the_call() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 7);
     for tag in 0..4 {
         receive(&ours, tag, 4);
     }
@@ -102,19 +102,6 @@ fn a_wait_that_ends_first_leaves_the_batch_empty() {
         assert!(!port.get_many(&mut batch, wait).unwrap());
         assert!(batch.is_empty() && batch.next().is_none());
     }
-}
-
-#[test]
-fn a_port_closed_during_the_wait_is_error_735() {
-    let port = port(1);
-    let waiting = worker({
-        let port = port.clone();
-        move || port.get_many(&mut Batch::with_capacity(4), LONG).unwrap_err().code()
-    });
-    waiting.asleep();
-    port.close();
-    let code = waiting.join();
-    assert_eq!((code, code.win32()), (Code::Abandoned, 735));
 }
 
 #[test]
@@ -156,22 +143,6 @@ fn a_batch_moves_to_another_port_and_gives_back_to_the_one_before() {
     assert!(second.get_many(&mut batch, LONG).unwrap());
     assert_eq!(batch.by_ref().map(key).collect::<Vec<_>>(), [10, 11]);
     assert_eq!(success(&first).key, 1);
-}
-
-#[test]
-fn packets_given_back_wake_a_worker_that_waits() {
-    let port = port(2);
-    posted(0..2, &port);
-    let mut batch = Batch::with_capacity(2);
-    assert!(port.get_many(&mut batch, LONG).unwrap());
-    let waiting = worker({
-        let port = port.clone();
-        move || success(&port).key
-    });
-    waiting.asleep();
-    assert_eq!(batch.next().map(key), Some(0));
-    drop(batch);
-    assert_eq!(waiting.join(), 1);
 }
 
 #[test]

@@ -5,6 +5,9 @@
 //! answers otherwise than Windows, the test keeps the Windows answer and prints `SKIP <test>: <reason>` there, if
 //! `PROACTOR_WINE` is set.
 //!
+//! The target `per_thread` runs the families once more, on ports of one thread; only `home` knows which kind a port is.
+//! Promises that such a port does not make are in `shared/`, a file for each, and in ARCHITECTURE.md's table of them.
+//!
 //! Not tested, because the library or its interface has nothing yet to test it with:
 //!
 //! | family | promise | why not |
@@ -19,7 +22,7 @@
 //! | 6 | asking with an APC pending: 192; timeout 0 runs no APC | no APCs |
 //! | 6 | one block used for two operations at once | the types do not allow it (`tests/compile_fail`) |
 //! | 7 | a pipe's pended read ends with 109 | no pipes |
-//! | 8 | routines and per-thread-port operations end with their thread | neither exists |
+//! | 8 | completion routines end with their thread | no routines |
 //! | 9 | cancelling a thread's blocking call | no such call |
 //! | 9 | cancelling a connect that hangs | loopback has none that hangs on every system alike |
 //! | 10 | a synchronous handle given an offset; LockFile; directory changes | no such operations |
@@ -34,6 +37,9 @@
 
 #[macro_use]
 mod common;
+mod home;
+#[path = "../support/threads.rs"]
+mod threads;
 
 mod accepting;
 mod cancelling;
@@ -46,15 +52,24 @@ mod disconnecting;
 mod errors;
 mod files;
 mod files_as_a_whole;
-mod gate;
 mod getting;
 mod getting_many;
 mod operation_block;
 mod refusals;
 mod sends;
 mod streams;
-mod thread_exit;
 mod who_gets_a_packet;
+
+/// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.
+mod shared {
+    mod any_thread;
+    mod any_worker;
+    mod association_by_reference;
+    mod closed_under_a_wait;
+    mod gate;
+    mod nobody_in_get;
+    mod threads_end;
+}
 
 #[cfg(target_os = "linux")]
 mod again;

@@ -4,8 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proactor::net::{TcpListener, UdpSocket};
-use proactor::{Block, BufferPool, Code, CompletionPort, Outcome, within_mut};
+use proactor::{Block, BufferPool, Code, within_mut};
 
 use crate::common::*;
 
@@ -15,9 +14,9 @@ fn the_status_is_pending_until_completion_and_the_event_set_with_it() {
     let receive = start(ours.recv(vec![0; 16]));
     let event = receive.event();
     assert!(!receive.is_complete());
-    assert!(!event.wait_timeout(SHORT), "reset at start");
+    assert!(!event_within(&event, SHORT), "reset at start");
     peer.write_all(b"hello").unwrap();
-    assert!(event.wait_timeout(LONG));
+    assert!(event_within(&event, LONG));
     assert!(receive.is_complete());
     assert!(event.wait_timeout(Duration::ZERO), "it stays signalled");
     let done = receive.into_result().unwrap();
@@ -30,10 +29,10 @@ fn the_event_is_set_for_an_inline_success_too() {
     peer.write_all(b"hello").unwrap();
     run(ours.readable()).result.unwrap();
     let receive = start(ours.recv(vec![0; 16]));
-    assert!(receive.event().wait_timeout(LONG));
+    assert!(event_within(&receive.event(), LONG));
     assert_eq!(receive.into_result().unwrap().bytes, 5);
     let send = start(ours.send(b"x"));
-    assert!(send.event().wait_timeout(LONG));
+    assert!(event_within(&send.event(), LONG));
     assert!(send.is_complete());
 }
 
@@ -43,12 +42,12 @@ fn the_event_is_set_for_a_failure_and_a_cancellation() {
     let cancelled = start(ours.recv(vec![0; 16]));
     let event = cancelled.event();
     cancelled.cancel().unwrap();
-    assert!(event.wait_timeout(LONG));
+    assert!(event_within(&event, LONG));
     assert_eq!(code(&finish(cancelled)), Some(Code::Cancelled));
     let failed = start(ours.recv(vec![0; 16]));
     let event = failed.event();
     reset(peer);
-    assert!(event.wait_timeout(LONG));
+    assert!(event_within(&event, LONG));
     assert_eq!(code(&finish(failed)), Some(Code::ConnectionReset));
 }
 
@@ -101,88 +100,10 @@ fn bytes_are_reported_on_failure_too() {
 }
 
 #[test]
-fn the_status_is_visible_with_nobody_in_get() {
-    let port = port(1);
-    let (ours, mut peer) = stream();
-    let listener = TcpListener::bind(ANY).unwrap();
-    let socket = UdpSocket::bind(ANY).unwrap();
-    port.associate(&ours, 1).unwrap();
-    port.associate(&listener, 2).unwrap();
-    port.associate(&socket, 3).unwrap();
-    let receive = start(ours.recv(vec![0; 16]));
-    let accept = start(listener.accept());
-    let datagram = start(socket.recv_from(vec![0; 16]));
-    peer.write_all(b"hello").unwrap();
-    let _client = peer_of(listener.local_addr().unwrap());
-    std::net::UdpSocket::bind(ANY).unwrap().send_to(b"x", socket.local_addr().unwrap()).unwrap();
-    until("the receive is over", || receive.is_complete());
-    until("the accept is over", || accept.is_complete());
-    until("the datagram is there", || datagram.is_complete());
-    assert_eq!(finish(receive).buffer, b"hello");
-    finish(accept).result.unwrap();
-    assert_eq!(finish(datagram).buffer, b"x");
-    nothing(&port);
-}
-
-#[test]
-fn the_status_is_visible_with_a_worker_inside_get() {
-    let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 1).unwrap();
-    let inside = worker({
-        let port = port.clone();
-        move || success(&port).key
-    });
-    inside.asleep();
-    let receive = start(ours.recv(vec![0; 16]));
-    peer.write_all(b"hello").unwrap();
-    assert_eq!(finish(receive).buffer, b"hello");
-    assert!(!inside.is_done(), "it got no packet");
-    port.post(9, 0, None).unwrap();
-    assert_eq!(inside.join(), 9);
-}
-
-#[test]
-fn the_status_is_visible_while_the_only_worker_is_busy() {
-    let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 1).unwrap();
-    port.post(9, 0, None).unwrap();
-    assert_eq!(success(&port).key, 9);
-    let receive = start(ours.recv(vec![0; 16]));
-    peer.write_all(b"hello").unwrap();
-    spin_until("the receive is over", || receive.is_complete());
-    assert_eq!(finish(receive).buffer, b"hello");
-}
-
-#[test]
-fn the_status_is_visible_when_the_worker_leaves_get_again_and_again() {
-    let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 1).unwrap();
-    let stop = Flag::default();
-    let inside = worker({
-        let (port, stop) = (port.clone(), stop.clone());
-        move || {
-            while !stop.is_set() {
-                assert!(matches!(port.get(Duration::from_micros(100)), Ok(Outcome::TimedOut)));
-            }
-        }
-    });
-    for _ in 0..500 {
-        let receive = start(ours.recv(vec![0; 8]));
-        peer.write_all(b"x").unwrap();
-        assert_eq!(finish(receive).buffer, b"x");
-    }
-    stop.set();
-    inside.join();
-}
-
-#[test]
 fn packets_and_overlapped_operations_mix_on_one_object() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     receive(&ours, 1, 4);
     let overlapped = start(ours.recv(vec![0; 4]));
     receive(&ours, 2, 4);
@@ -197,14 +118,15 @@ fn dropping_the_handle_cancels_and_lets_the_buffer_go() {
     let port = port(1);
     let pool = BufferPool::new(2, 16);
     for on_port in [false, true] {
-        let (ours, mut peer) = stream();
-        if on_port {
-            port.associate(&ours, 1).unwrap();
-        }
+        let (ours, mut peer) = homeless();
+        let ours = if on_port { port.home(ours, 1) } else { somewhere(ours) };
         let receive = start(ours.recv(pool.take().unwrap()));
         assert_eq!(pool.available(), 1);
         drop(receive);
-        until("the buffer is let go", || pool.available() == 2);
+        match on_port {
+            true => until_on(&port, "the buffer is let go", || pool.available() == 2),
+            false => until("the buffer is let go", || pool.available() == 2),
+        }
         peer.write_all(b"hello").unwrap();
         assert_eq!(run(ours.recv(vec![0; 16])).buffer, b"hello", "what comes later is another's");
     }
@@ -222,33 +144,6 @@ fn dropping_the_handle_of_a_completed_operation_lets_the_buffer_go() {
     assert_eq!(pool.available(), 1);
     peer.write_all(b"next").unwrap();
     assert_eq!(run(ours.recv(vec![0; 16])).buffer, b"next");
-}
-
-#[test]
-fn a_handle_may_be_waited_for_on_another_thread_than_it_was_started_on() {
-    let (ours, mut peer) = stream();
-    let receive = start(ours.recv(vec![0; 16]));
-    let waiting = worker(move || finish(receive));
-    waiting.asleep();
-    peer.write_all(b"hello").unwrap();
-    assert_eq!(waiting.join().buffer, b"hello");
-}
-
-#[test]
-fn many_threads_may_wait_for_one_operations_event() {
-    let (ours, mut peer) = stream();
-    let receive = start(ours.recv(vec![0; 16]));
-    let waiting: Vec<_> = (0..4)
-        .map(|_| {
-            let event = receive.event();
-            let waiting = worker(move || event.wait_timeout(LONG));
-            waiting.asleep();
-            waiting
-        })
-        .collect();
-    peer.write_all(b"hello").unwrap();
-    assert!(waiting.into_iter().all(Worker::join));
-    finish(receive).result.unwrap();
 }
 
 #[test]
@@ -270,9 +165,9 @@ fn many_operations_in_flight_each_have_their_own_status() {
 #[test]
 fn a_block_is_used_again_for_the_next_operation() {
     type Counted = (Vec<u8>, Arc<()>);
-    let port = CompletionPort::<Counted, usize>::new(1).unwrap();
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let port = port_of::<Counted, usize>();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let life = Arc::new(());
     let mut io = Block::new((vec![0; 4], life.clone()));
     for round in 0..100 {

@@ -1,17 +1,17 @@
 //! What never started: a refused operation gives everything back at once, with no completion (SEMANTICS 5), and says why.
 
-use proactor::net::UdpSocket;
-use proactor::{Block, Code, Limits, Refused, within, within_list, within_mut};
+use proactor::net::{TcpStream, UdpSocket};
+use proactor::{Block, Carries, Code, Home, Limits, Refused, within, within_list, within_mut};
 
 use crate::common::*;
 
-fn receive_refused(ours: &proactor::net::TcpStream, tag: usize) -> Refused<Block<Io>> {
+fn receive_refused<H: Home + Carries<Io>>(ours: &TcpStream<H>, tag: usize) -> Refused<Block<Io>> {
     ours.recv(within_mut(|io: &mut Io| &mut io.buf[..])).packet(block(tag, 16)).expect_err("it was to be refused")
 }
 
 #[test]
 fn a_packet_on_an_object_without_a_port_gives_the_block_back() {
-    let (ours, _peer) = stream();
+    let (ours, _peer) = homeless();
     let refused = receive_refused(&ours, 5);
     assert_eq!((refused.error.code(), refused.back.tag, refused.back.buf.len()), (Code::InvalidParameter, 5, 16));
     // Nor on one whose home is the process's own.
@@ -23,8 +23,8 @@ fn a_packet_on_an_object_without_a_port_gives_the_block_back() {
 #[test]
 fn a_packet_of_another_block_type_than_the_ports_gives_the_block_back() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 1).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 1);
     let refused = ours.send(within(|text: &mut String| text.as_bytes())).packet(Block::new("hello".to_owned())).unwrap_err();
     assert_eq!((refused.error.code(), refused.back.into_inner()), (Code::InvalidParameter, "hello".to_owned()));
     nothing(&port);
@@ -33,15 +33,15 @@ fn a_packet_of_another_block_type_than_the_ports_gives_the_block_back() {
 #[test]
 fn an_empty_list_of_buffers_is_error_10022() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 1).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 1);
     let refused = ours.send_vectored(Vec::<Vec<u8>>::new()).start().unwrap_err();
     assert_eq!((refused.error.code(), refused.error.code().winsock()), (Code::InvalidParameter, 10022));
     assert!(refused.back.is_empty());
     assert_eq!(ours.recv_vectored([[0_u8; 1]; 0]).start().unwrap_err().error.code(), Code::InvalidParameter);
     let refused = ours.send_vectored(within_list(|_: &mut Io, _| {})).packet(block(5, 16)).unwrap_err();
     assert_eq!((refused.error.code(), refused.back.tag), (Code::InvalidParameter, 5));
-    let socket = UdpSocket::bind(ANY).unwrap();
+    let socket = somewhere(UdpSocket::bind(ANY).unwrap());
     let to = socket.local_addr().unwrap();
     assert_eq!(socket.send_to_vectored(Vec::<Vec<u8>>::new(), to).start().unwrap_err().error.code(), Code::InvalidParameter);
     nothing(&port);
@@ -58,8 +58,8 @@ fn too_long_a_list_of_buffers_is_refused() {
 #[test]
 fn too_many_operations_are_refused_by_name() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 1).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 1);
     ours.set_limits(Limits { operations: 2, ..Limits::default() });
     receive(&ours, 0, 4);
     receive(&ours, 1, 4);
@@ -70,7 +70,7 @@ fn too_many_operations_are_refused_by_name() {
     assert_eq!((refused.error.code(), refused.back.len()), (Code::TooManyOperations, 4));
     std::io::Write::write_all(&mut peer, b"data").unwrap();
     // Complete, but in nobody's hands yet: it counts until it is fetched.
-    until("the first receive's packet", || ours.recv(vec![0; 4]).start().is_err());
+    until_on(&port, "the first receive's packet", || ours.recv(vec![0; 4]).start().is_err());
     assert_eq!(success(&port).done.bytes, 4);
     receive(&ours, 3, 4);
     assert_eq!(receive_refused(&ours, 4).error.code(), Code::TooManyOperations);
@@ -105,8 +105,9 @@ fn one_send_larger_than_the_budget_is_accepted_when_nothing_is_queued() {
     let receive = start(ours.recv(vec![0; 4]));
     std::io::Write::write_all(&mut peer, b"data").unwrap();
     assert_eq!(finish(receive).buffer, b"data", "receives have no part in it");
-    std::io::Read::read_exact(&mut peer, &mut vec![0; 8 << 20]).unwrap();
+    let reader = reader_of(8 << 20, peer);
     assert_eq!(finish(large).bytes, 8 << 20);
+    reader.join();
     assert_eq!(run(ours.send(b"x")).bytes, 1);
 }
 

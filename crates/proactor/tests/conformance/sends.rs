@@ -32,9 +32,9 @@ fn slow_reader(mut peer: std::net::TcpStream, begin: &Flag) -> Worker<Vec<u8>> {
 #[test]
 fn a_send_completes_whole_though_the_reader_is_slow_as_a_packet() {
     let port = port(1);
-    let (ours, peer) = stream();
+    let (ours, peer) = homeless();
     socket2::SockRef::from(&ours).set_send_buffer_size(64 << 10).unwrap();
-    port.associate(&ours, 7).unwrap();
+    let ours = port.home(ours, 7);
     packet(ours.send(within(|io: &mut Io| &io.buf[..])), Block::new(Io { buf: pattern(ALL, 1), tag: 1 }));
     let begin = Flag::default();
     let reader = slow_reader(peer, &begin);
@@ -54,7 +54,7 @@ fn a_send_completes_whole_though_the_reader_is_slow_overlapped() {
     let begin = Flag::default();
     let reader = slow_reader(peer, &begin);
     let send = start(ours.send(data.clone()));
-    assert!(!send.event().wait_timeout(SHORT));
+    let send = pending(send);
     assert_eq!(Arc::strong_count(&data), 2, "the operation holds the buffer");
     begin.set();
     let done = finish(send);
@@ -93,8 +93,8 @@ fn a_vectored_send_goes_out_whole_and_in_order_overlapped() {
 #[test]
 fn a_vectored_send_goes_out_whole_and_in_order_as_a_packet() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let parts = within_list(|io: &mut Io, list: &mut Gather<'_>| {
         list.push(&io.buf[4..]);
         list.push(&[]);
@@ -125,8 +125,8 @@ fn buffers_of_every_kind_can_be_sent() {
 #[test]
 fn a_send_of_no_bytes_succeeds_with_a_packet() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 7);
     packet(ours.send(within(|io: &mut Io| &io.buf[..])), block(1, 0));
     let packet = success(&port);
     assert_eq!((packet.done.bytes, packet.block.unwrap().tag), (0, 1));
@@ -150,8 +150,8 @@ fn the_list_of_buffers_is_captured_at_the_call() {
 #[test]
 fn a_send_after_shutdown_is_error_10058() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     packet(ours.shutdown(Shutdown::Write), block(0, 0));
     assert_eq!(success(&port).done.bytes, 0);
     for _ in 0..2 {
@@ -167,15 +167,14 @@ fn a_send_after_shutdown_is_error_10058() {
 
 #[test]
 fn a_shutdown_follows_the_sends_started_before_it() {
-    let (ours, mut peer) = stream();
+    let (ours, peer) = stream();
     let send = start(ours.send(pattern(ALL, 4)));
     let shutdown = start(ours.shutdown(Shutdown::Write));
-    assert!(!shutdown.event().wait_timeout(SHORT));
-    let mut all = Vec::new();
-    peer.read_to_end(&mut all).unwrap();
-    assert!(all == pattern(ALL, 4), "everything came before the end");
+    let shutdown = pending(shutdown);
+    let reader = reader(peer);
     assert_eq!(finish(send).bytes, ALL);
     finish(shutdown).result.unwrap();
+    assert!(reader.join() == pattern(ALL, 4), "everything came before the end");
 }
 
 #[test]
@@ -192,8 +191,8 @@ fn a_send_to_a_peer_that_reset_the_connection_fails_with_connection_reset() {
 #[test]
 fn a_pended_send_fails_when_the_peer_resets() {
     let port = port(1);
-    let (ours, peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, peer) = homeless();
+    let ours = port.home(ours, 7);
     for tag in 0..2 {
         packet(ours.send(within(|io: &mut Io| &io.buf[..])), block(tag, ALL));
     }
@@ -204,22 +203,4 @@ fn a_pended_send_fails_when_the_peer_resets() {
         assert_eq!((packet.block.unwrap().tag, code), (tag, Code::ConnectionReset));
         assert!(packet.done.bytes < ALL);
     }
-}
-
-#[test]
-fn sends_from_many_threads_are_never_mixed() {
-    const EACH: usize = 100_000;
-    let (ours, mut peer) = stream();
-    let senders: Vec<_> = (0..4_u8)
-        .map(|byte| {
-            let ours = ours.clone();
-            worker(move || (0..5).for_each(|_| assert_eq!(run(ours.send(vec![byte; EACH])).bytes, EACH)))
-        })
-        .collect();
-    drop(ours);
-    let mut all = Vec::new();
-    peer.read_to_end(&mut all).unwrap();
-    senders.into_iter().for_each(Worker::join);
-    assert_eq!(all.len(), 4 * 5 * EACH);
-    assert!(all.chunks(EACH).all(|part| part.iter().all(|byte| *byte == part[0])));
 }

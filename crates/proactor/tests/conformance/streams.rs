@@ -22,8 +22,8 @@ fn a_receive_takes_what_is_there_and_not_more_than_fits() {
 #[test]
 fn a_receive_fills_only_the_part_of_the_block_that_was_named() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     packet(ours.recv(within_mut(|io: &mut Io| &mut io.buf[2..6])), block(1, 8));
     peer.write_all(b"abcdefgh").unwrap();
     let packet = success(&port);
@@ -33,8 +33,8 @@ fn a_receive_fills_only_the_part_of_the_block_that_was_named() {
 #[test]
 fn a_vectored_receive_fills_its_buffers_in_order_as_a_packet() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let parts = within_list_mut(|io: &mut Io, list: &mut GatherMut<'_>| {
         let (head, body) = io.buf.split_at_mut(3);
         // Body first: the order is the list's, not the memory's.
@@ -91,8 +91,8 @@ fn leased_buffers_come_back_with_the_data() {
 #[test]
 fn an_orderly_close_is_a_success_with_no_bytes_for_every_receive() {
     let port = port(1);
-    let (ours, peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, peer) = homeless();
+    let ours = port.home(ours, 7);
     for tag in 0..3 {
         receive(&ours, tag, 16);
     }
@@ -121,8 +121,8 @@ fn data_sent_before_an_orderly_close_comes_first() {
 fn a_close_right_behind_the_data_is_not_missed() {
     for _ in 0..300 {
         let port = port(1);
-        let (ours, mut peer) = stream();
-        port.associate(&ours, 7).unwrap();
+        let (ours, mut peer) = homeless();
+        let ours = port.home(ours, 7);
         receive(&ours, 0, 64);
         receive(&ours, 1, 64);
         peer.write_all(b"x").unwrap();
@@ -135,8 +135,8 @@ fn a_close_right_behind_the_data_is_not_missed() {
 #[test]
 fn a_reset_while_receives_are_pending_is_never_taken_for_an_orderly_close() {
     let port = port(1);
-    let (ours, peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, peer) = homeless();
+    let ours = port.home(ours, 7);
     for tag in 0..3 {
         receive(&ours, tag, 16);
     }
@@ -226,27 +226,28 @@ fn an_orderly_close_the_peer_began_is_not_a_reset() {
 #[test]
 fn non_blocking_mode_and_receive_timeouts_do_not_affect_operations() {
     let port = port(1);
-    let (ours, mut peer) = stream();
+    let (ours, mut peer) = homeless();
     let options = socket2::SockRef::from(&ours);
     options.set_nonblocking(true).unwrap();
     options.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     options.set_write_timeout(Some(Duration::from_millis(1))).unwrap();
-    port.associate(&ours, 7).unwrap();
+    let ours = port.home(ours, 7);
     receive(&ours, 0, 16);
     nothing(&port);
     peer.write_all(b"hello").unwrap();
     assert_eq!(success(&port).done.bytes, 5);
     let send = start(ours.send(vec![1; 8 << 20]));
-    assert!(!send.event().wait_timeout(SHORT));
-    peer.read_exact(&mut vec![0; 8 << 20]).unwrap();
+    let send = pending(send);
+    let reader = reader_of(8 << 20, peer);
     assert_eq!(finish(send).bytes, 8 << 20);
+    reader.join();
 }
 
 #[test]
 fn a_receive_of_no_bytes_waits_for_data_and_takes_none() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     receive(&ours, 0, 0);
     nothing(&port);
     peer.write_all(b"hello").unwrap();
@@ -262,8 +263,8 @@ fn a_receive_of_no_bytes_waits_for_data_and_takes_none() {
 #[test]
 fn readiness_to_read_takes_no_data() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     packet(ours.readable(), block(0, 0));
     nothing(&port);
     peer.write_all(b"hello").unwrap();
@@ -272,20 +273,21 @@ fn readiness_to_read_takes_no_data() {
     assert_eq!(run(ours.readable()).bytes, 0);
     assert_eq!(run(ours.recv(vec![0; 16])).buffer, b"hello");
     let ready = start(ours.readable());
-    assert!(!ready.event().wait_timeout(SHORT), "the data is taken");
+    let ready = pending(ready); // the data is taken
     drop(peer);
     finish(ready).result.expect("an orderly close can be read");
 }
 
 #[test]
 fn readiness_to_write_waits_for_room() {
-    let (ours, mut peer) = stream();
+    let (ours, peer) = stream();
     run(ours.writable()).result.unwrap();
     let send = start(ours.send(vec![1; 8 << 20]));
     let writable = start(ours.writable());
-    assert!(!writable.event().wait_timeout(SHORT), "behind a send that is not over");
-    peer.read_exact(&mut vec![0; 8 << 20]).unwrap();
+    let writable = pending(writable); // behind a send that is not over
+    let reader = reader_of(8 << 20, peer);
     assert_eq!(finish(send).bytes, 8 << 20);
+    reader.join();
     finish(writable).result.unwrap();
 }
 
@@ -305,7 +307,7 @@ fn receives_do_not_wait_for_sends() {
 fn a_receive_on_a_socket_that_is_not_connected_fails_with_its_code() {
     let port = port(1);
     let ours = TcpStream::unconnected_v4().unwrap();
-    port.associate(&ours, 7).unwrap();
+    let ours = port.home(ours, 7);
     receive(&ours, 0, 16);
     assert_eq!(failure(&port).1, Code::NotConnected);
 }
@@ -317,7 +319,7 @@ fn a_send_on_a_socket_that_is_not_connected_fails_with_its_code() {
     }
     let port = port(1);
     let ours = TcpStream::unconnected_v4().unwrap();
-    port.associate(&ours, 7).unwrap();
+    let ours = port.home(ours, 7);
     packet(ours.send(within(|io: &mut Io| &io.buf[..])), block(1, 16));
     assert_eq!(failure(&port).1, Code::NotConnected);
 }
@@ -344,7 +346,7 @@ fn unix_streams_keep_the_same_promises() {
         skip!("unix_streams_keep_the_same_promises", "this system has no pairs of Unix sockets");
     };
     let port = port(1);
-    port.associate(&ours, 7).unwrap();
+    let ours = port.home(ours, 7);
     for tag in 0..3 {
         packet(ours.recv(within_mut(|io: &mut Io| &mut io.buf[..])), block(tag, 4));
     }

@@ -2,19 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::sync::Arc;
-use std::sync::mpsc;
 
 use proactor::net::{TcpListener, TcpStream, UdpSocket};
-use proactor::{Block, Code, CompletionPort, Concurrency, OpKind, Outcome, within, within_mut};
+use proactor::{Block, Code, OpKind, within, within_mut};
 
 use crate::common::*;
 
 #[test]
 fn a_pended_operation_yields_exactly_one_packet() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     receive(&ours, 1, 16);
     nothing(&port);
     peer.write_all(b"hello").unwrap();
@@ -27,8 +25,8 @@ fn a_pended_operation_yields_exactly_one_packet() {
 #[test]
 fn an_inline_success_yields_exactly_one_packet() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     peer.write_all(b"hello").unwrap();
     // The data is there, or will be before long: a readiness that is over says so.
     packet(ours.readable(), block(0, 0));
@@ -44,8 +42,8 @@ fn an_inline_success_yields_exactly_one_packet() {
 #[test]
 fn an_inline_error_yields_exactly_one_packet() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 7);
     packet(ours.shutdown(Shutdown::Write), block(0, 0));
     assert_eq!(success(&port).op, OpKind::Shutdown);
     packet(ours.send(within(|io: &mut Io| &io.buf[..])), block(1, 3));
@@ -58,7 +56,7 @@ fn an_inline_error_yields_exactly_one_packet() {
 fn a_truncated_datagram_yields_exactly_one_packet() {
     let port = port(1);
     let socket = UdpSocket::bind(ANY).unwrap();
-    port.associate(&socket, 7).unwrap();
+    let socket = port.home(socket, 7);
     let sender = std::net::UdpSocket::bind(ANY).unwrap();
     for pended in [true, false] {
         if !pended {
@@ -77,8 +75,8 @@ fn a_truncated_datagram_yields_exactly_one_packet() {
 #[test]
 fn a_cancelled_operation_yields_exactly_one_packet() {
     let port = port(1);
-    let (ours, _peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 7);
     let ticket = receive(&ours, 1, 16);
     ours.cancel(ticket).unwrap();
     assert_eq!(failure(&port).1, Code::Cancelled);
@@ -91,8 +89,8 @@ fn a_connect_yields_exactly_one_packet_whether_it_succeeds_or_fails() {
     let port = port(1);
     let listener = std::net::TcpListener::bind(ANY).unwrap();
     let (good, bad) = (TcpStream::unconnected_v4().unwrap(), TcpStream::unconnected_v4().unwrap());
-    port.associate(&good, 1).unwrap();
-    port.associate(&bad, 2).unwrap();
+    let good = port.home(good, 1);
+    let bad = port.home(bad, 2);
     packet(good.connect(listener.local_addr().unwrap()), block(0, 0));
     let connected = success(&port);
     assert_eq!((connected.key, connected.op), (1, OpKind::Connect));
@@ -105,8 +103,8 @@ fn a_connect_yields_exactly_one_packet_whether_it_succeeds_or_fails() {
 #[test]
 fn an_overlapped_operation_on_a_ports_object_posts_no_packet() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
     let receive = start(ours.recv(vec![0; 16]));
     peer.write_all(b"hello").unwrap();
     assert_eq!(finish(receive).buffer, b"hello");
@@ -117,8 +115,8 @@ fn an_overlapped_operation_on_a_ports_object_posts_no_packet() {
 #[test]
 fn receives_that_find_data_fill_in_call_order() {
     let port = port(1);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 0).unwrap();
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 0);
     peer.write_all(&pattern(4 * 64, 1)).unwrap();
     packet(ours.readable(), block(usize::MAX, 0));
     assert_eq!(success(&port).op, OpKind::Ready);
@@ -136,51 +134,12 @@ fn receives_that_find_data_fill_in_call_order() {
 }
 
 #[test]
-fn three_receives_fill_in_call_order_ten_thousand_rounds_two_workers() {
-    const ROUNDS: usize = 10_000;
-    let port = port(2);
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 0).unwrap();
-    let (send, results) = mpsc::channel();
-    let workers: Vec<_> = (0..2)
-        .map(|_| {
-            let (port, send) = (port.clone(), send.clone());
-            worker(move || {
-                let mut last = None;
-                while let Ok(Outcome::Packet(packet)) = port.get(LONG) {
-                    let io = packet.block.unwrap();
-                    // Of what one worker takes, each packet was completed after the one before.
-                    assert!(last < Some(io.tag), "operation {} completed after {last:?}", io.tag);
-                    last = Some(io.tag);
-                    let filled = usize::from_le_bytes(io.buf[..].try_into().unwrap());
-                    send.send((io.tag, packet.done.bytes, filled)).unwrap();
-                }
-            })
-        })
-        .collect();
-    for round in 0..ROUNDS {
-        let mut messages = Vec::new();
-        for tag in round * 3..round * 3 + 3 {
-            receive(&ours, tag, 8);
-            messages.extend_from_slice(&tag.to_le_bytes());
-        }
-        peer.write_all(&messages).unwrap();
-        for _ in 0..3 {
-            let (tag, bytes, filled) = results.recv_timeout(LONG).expect("a receive was lost");
-            assert_eq!((bytes, filled), (8, tag), "round {round}: a receive was filled with another's message");
-        }
-    }
-    port.close();
-    workers.into_iter().for_each(Worker::join);
-}
-
-#[test]
 fn sends_of_one_stream_go_out_whole_and_in_call_order() {
     const EACH: usize = 2 << 20;
     let port = port(2);
-    let (ours, mut peer) = stream();
+    let (ours, mut peer) = homeless();
     socket2::SockRef::from(&ours).set_send_buffer_size(64 << 10).unwrap();
-    port.associate(&ours, 0).unwrap();
+    let ours = port.home(ours, 0);
     for tag in 0..3 {
         let io = Block::new(Io { buf: pattern(EACH, tag), tag });
         packet(ours.send(within(|io: &mut Io| &io.buf[..])), io);
@@ -203,7 +162,7 @@ fn sends_of_one_stream_go_out_whole_and_in_call_order() {
 fn datagram_receives_fill_in_call_order() {
     let port = port(1);
     let socket = UdpSocket::bind(ANY).unwrap();
-    port.associate(&socket, 0).unwrap();
+    let socket = port.home(socket, 0);
     let sender = std::net::UdpSocket::bind(ANY).unwrap();
     for tag in 0..8 {
         packet(socket.recv_from(within_mut(|io: &mut Io| &mut io.buf[..])), block(tag, 16));
@@ -221,7 +180,7 @@ fn datagram_receives_fill_in_call_order() {
 fn accepts_take_clients_in_call_order() {
     let port = port(1);
     let listener = TcpListener::bind(ANY).unwrap();
-    port.associate(&listener, 0).unwrap();
+    let listener = port.home(listener, 0);
     for tag in 0..4 {
         packet(listener.accept(), block(tag, 0));
     }
@@ -231,18 +190,4 @@ fn accepts_take_clients_in_call_order() {
         let proactor::Value::Tcp(accepted) = packet.done.result.unwrap() else { panic!("an accept brings a connection") };
         assert_eq!((packet.block.unwrap().tag, accepted.peer.ip()), (tag, Some(client.local_addr().unwrap())));
     }
-}
-
-#[test]
-fn any_worker_takes_any_completion_while_the_starting_thread_is_busy() {
-    let port = Arc::new(CompletionPort::<Io, usize>::new(Concurrency::Threads(2)).unwrap());
-    let (ours, mut peer) = stream();
-    port.associate(&ours, 7).unwrap();
-    receive(&ours, 1, 16);
-    let other = worker({
-        let port = port.clone();
-        move || success(&port).done.bytes
-    });
-    peer.write_all(b"hello").unwrap();
-    assert_eq!(other.spin_join(), 5);
 }

@@ -3,13 +3,15 @@
 //! A worker between two commands runs a handler, as the port sees it. It must really run: where the kernel is the gate, one
 //! that slept on a channel would rightly lose its place. So it spins.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use proactor::sync::Event;
 use proactor::{CompletionPort, Outcome};
+
+use crate::threads;
 
 pub type Port = CompletionPort<(), usize>;
 
@@ -93,7 +95,7 @@ struct Shared {
     report: AtomicU64,
     unblock: Event,
     /// The system's number of the thread, where sleeping threads can be seen by it.
-    number: AtomicU64,
+    number: OnceLock<u32>,
 }
 
 pub struct Worker {
@@ -107,15 +109,13 @@ impl Worker {
             command: AtomicU64::new(0),
             report: AtomicU64::new(0),
             unblock: Event::auto(),
-            number: AtomicU64::new(0),
+            number: OnceLock::new(),
         });
         let thread = std::thread::spawn({
             let shared = shared.clone();
             move || shared.run(&port, &other)
         });
-        while shared.number.load(Ordering::Acquire) == 0 {
-            std::thread::yield_now();
-        }
+        shared.number.wait();
         Worker { shared, thread: Some(thread) }
     }
 
@@ -132,16 +132,13 @@ impl Worker {
         Report::unpack(self.shared.report.swap(0, Ordering::AcqRel))
     }
 
-    /// Whether the thread sleeps; a thread that was woken does not, from that moment on.
+    /// Whether the thread waits in the library; a thread that was woken does not, from that moment on.
     pub fn sleeps(&self) -> bool {
-        if !cfg!(target_os = "linux") {
+        threads::waits(*self.shared.number.wait()).unwrap_or_else(|| {
             // Nothing to see: long enough for every wake that is on its way.
             std::thread::sleep(Duration::from_millis(3));
-            return true;
-        }
-        let number = self.shared.number.load(Ordering::Acquire);
-        let stat = std::fs::read_to_string(format!("/proc/self/task/{number}/stat")).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('S'))
+            true
+        })
     }
 
     /// Ends the thread, and waits until it has ended.
@@ -155,7 +152,7 @@ impl Worker {
 
 impl Shared {
     fn run(&self, port: &Port, other: &Port) {
-        self.number.store(own_number(), Ordering::Release);
+        self.number.get_or_init(threads::own_number);
         loop {
             let report = match Command::unpack(self.command.swap(0, Ordering::AcqRel)) {
                 None => {
@@ -169,7 +166,7 @@ impl Shared {
                 Some(Command::GetSoon) => get(port, SOON),
                 Some(Command::Elsewhere) => get(other, Duration::ZERO),
                 Some(Command::Block) => {
-                    self.unblock.wait();
+                    assert!(self.unblock.wait_timeout(LONG), "it is unblocked in the end");
                     Report::Done
                 }
                 Some(Command::Post(packet)) => {
@@ -189,9 +186,4 @@ fn get(port: &Port, wait: Duration) -> Report {
         Outcome::Abandoned => Report::Abandoned,
         other => panic!("{other:?}"),
     }
-}
-
-fn own_number() -> u64 {
-    let own = std::fs::read_link("/proc/thread-self").ok();
-    own.and_then(|path| path.file_name()?.to_str()?.parse().ok()).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,7 @@ mod alone;
 mod drops;
 mod live;
 mod storms;
+mod teardown;
 
 #[cfg(target_os = "linux")]
 mod descriptors;

@@ -5,6 +5,7 @@
 
 mod child;
 mod handler;
+mod local;
 mod monoio;
 mod plain_epoll;
 mod plain_ring;
@@ -46,6 +47,8 @@ pub const CONTENDERS: &[Contender] = &[
     Contender { name: "monoio", serve: Serve::PerThread(monoio::serve) },
     Contender { name: "tokio", serve: Serve::PerThread(tokio::serve) },
     Contender { name: "shared", serve: Serve::Shared(shared::serve) },
+    Contender { name: "local-one", serve: Serve::PerThread(local::one) },
+    Contender { name: "local-multi", serve: Serve::PerThread(local::multi) },
 ];
 
 fn contender(name: &str) -> Option<&'static Contender> {

@@ -19,7 +19,7 @@ use crate::time::Wait;
 /// A busy queue is left for the poll once in so many turns, so that I/O does not starve behind posts.
 const POLL_EVERY: u32 = 32;
 
-/// The first packets go to the fetching thread, the rest to the queue.
+/// The first packets go to the fetching thread, the rest to the queue; all of them behind those that are queued already.
 struct ToFetch<'a, 'f> {
     port: &'a Port,
     out: Option<&'a mut Fetch<'f>>,
@@ -28,8 +28,8 @@ struct ToFetch<'a, 'f> {
 impl Packets for ToFetch<'_, '_> {
     fn packet(&mut self, entry: Entry) {
         let left = match &mut self.out {
-            Some(out) => out.push(entry),
-            None => Some(entry),
+            Some(out) if self.port.queue.is_empty() => out.push(entry),
+            _ => Some(entry),
         };
         if let Some(entry) = left {
             self.port.queue.push(entry);

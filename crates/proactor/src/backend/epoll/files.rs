@@ -10,7 +10,7 @@ use super::types::Aside;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::{Object, Which};
-use crate::op::{Header, Op, Value, Work};
+use crate::op::{Header, Op, Work};
 
 struct Choice {
     uring: Option<uring::Offers>,
@@ -120,9 +120,9 @@ pub(in crate::backend) fn lacks(op: &Op) -> bool {
 }
 
 /// What the starting thread does before an engine has the operation; its result if that was all.
-pub(in crate::backend) fn at_once(work: &mut Work, aside: &mut Aside, object: &Object) -> Option<Result<Value, Error>> {
+pub(in crate::backend) fn at_once(work: &mut Work, aside: &mut Aside, object: &Object) -> Option<Result<(), Error>> {
     match work.op {
-        Op::ReadAt { offset } => cached::read(work, offset, object).then_some(Ok(Value::None)),
+        Op::ReadAt { offset } => cached::read(work, offset, object).then_some(Ok(())),
         Op::Close => match object.sys.take_file() {
             // Before the start returns, so that whoever starts an operation after it finds no descriptor.
             Some(fd) => {
@@ -139,8 +139,11 @@ pub(in crate::backend) fn at_once(work: &mut Work, aside: &mut Aside, object: &O
 pub(super) fn start(port: &Arc<Port>, object: &Object, header: NonNull<Header>) {
     // SAFETY: a begun block, this call's until an engine has it; an overlapped handle looks at `delivery` only.
     let (work, aside) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys.aside) };
-    if let Some(result) = at_once(work, aside, object) {
-        return super::settle(header, work.bytes, result, port);
+    match at_once(work, aside, object) {
+        // A begun block says already that nothing failed and nothing more was brought.
+        Some(Ok(())) => return super::settled(header, port),
+        Some(Err(error)) => return super::settle(header, 0, Err(error), port),
+        None => {}
     }
     match port.files.get_or_init(|| Files::new(port)) {
         Files::Uring(ring) if !lacks(&work.op) => {

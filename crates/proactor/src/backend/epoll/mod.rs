@@ -53,5 +53,12 @@ pub(in crate::backend) fn settle(
     port.settled();
 }
 
+/// Delivers an operation whose block has its outcome already, onto a port's queue.
+fn settled(header: std::ptr::NonNull<crate::op::Header>, port: &Port) {
+    // SAFETY: the caller owns the pending block, which no engine has.
+    unsafe { crate::deliver::complete(header, &mut port.packets()) };
+    port.settled();
+}
+
 #[cfg(all(test, loom))]
 pub(crate) use lane::{BUSY, CLOSE, CLOSED, HUP, Ownership, READY, WORK};

@@ -59,15 +59,17 @@ impl Core {
         let mut count = 0;
         for side in SIDES {
             let Some(lanes) = self.slab.get(index) else { break };
-            let head = lanes.lane(side).in_kernel();
+            // SAFETY: in the kernel's hands, so alive; only fixed parts are read.
+            let head = lanes.lane(side).in_kernel().filter(|head| which.means(unsafe { head.as_ref() }));
+            if let Some(head) = head {
+                // In call order: what waits behind it ends when it has ended.
+                count += 1 + lanes.lane(side).mark(which);
+                self.ask_to_end(head);
+                continue;
+            }
             for header in lanes.lane(side).remove(which) {
                 count += 1;
                 self.abort(header, index);
-            }
-            // SAFETY: in the kernel's hands, so alive; only fixed parts are read.
-            if let Some(head) = head.filter(|head| which.means(unsafe { head.as_ref() })) {
-                count += 1;
-                self.ask_to_end(head);
             }
         }
         count
@@ -93,7 +95,7 @@ impl Core {
     }
 
     /// Ends an operation the kernel has not got.
-    fn abort(&mut self, header: NonNull<Header>, index: u32) {
+    pub fn abort(&mut self, header: NonNull<Header>, index: u32) {
         let code = self.slab.get(index).map_or(Code::Cancelled, |lanes| lanes.cancel_code(header));
         // SAFETY: taken out of its lane, so this port's.
         let bytes = unsafe { (*header.as_ptr()).work.bytes };

@@ -62,6 +62,24 @@ impl Lane {
         out
     }
 
+    /// Marks what `which` means of those behind the head as cancelled, to end when their turn comes; how many.
+    pub fn mark(&mut self, which: Which) -> usize {
+        let mut count = 0;
+        // SAFETY: as in `push`.
+        let mut at = self.head.and_then(|head| unsafe { (*head.as_ptr()).sys.next });
+        while let Some(header) = at {
+            // SAFETY: as above.
+            unsafe {
+                if which.means(header.as_ref()) {
+                    (*header.as_ptr()).sys.cancelled = true;
+                    count += 1;
+                }
+                at = (*header.as_ptr()).sys.next;
+            }
+        }
+        count
+    }
+
     /// The head, if the kernel has it.
     pub fn in_kernel(&self) -> Option<NonNull<Header>> {
         self.head.filter(|_| self.busy)

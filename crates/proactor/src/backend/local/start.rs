@@ -74,6 +74,12 @@ impl Core {
             let Some(lanes) = self.slab.get(index) else { return };
             let lane = lanes.lane(side);
             let Some(header) = lane.head.filter(|_| !lane.busy) else { return };
+            // SAFETY: the head of its lane is this port's.
+            if unsafe { (*header.as_ptr()).sys.cancelled } {
+                lane.pop();
+                self.abort(header, index);
+                continue;
+            }
             let asked = ask(lanes, header, &mut self.leases, &self.ring);
             let Some(lanes) = self.slab.get(index) else { return };
             match asked {
@@ -95,7 +101,7 @@ impl Core {
         let (work, aside, object) =
             unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys.aside, object_of(header)) };
         if let Some(result) = epoll::at_once(work, aside, object) {
-            return self.settle(header, work.bytes, result);
+            return self.settle(header, work.bytes, result.map(|()| Value::None));
         }
         if epoll::lacks(&work.op) {
             // An old kernel's ring has no such operation; it waits for no device.

@@ -3,8 +3,9 @@
 //!
 //! Contract: `start` submits under one lock (the stated exception to "no lock per operation"); `reap` is called when the
 //! ring's descriptor has an event and delivers what completed. User data is an index into `in_flight`, whose entry stays
-//! until the operation's own terminal completion. At most [`ENTRIES`]` * 2` operations are in the ring, so the
-//! completion queue cannot overflow; the others wait in `later`.
+//! until the operation's own terminal completion. At most [`ENTRIES`]` * 2` operations are in the ring, as many as the
+//! completion queue has room for; the others wait in `later`. Cancel requests complete too, so many of them make the
+//! queue overflow: the kernel keeps what had no room until an enter fetches it, which `reap` makes.
 //!
 //! `entry.rs` has the one match that says how each operation is asked, `outcome.rs` what its completion means.
 //!
@@ -198,9 +199,10 @@ impl Ring {
         loop {
             let mut n = 0;
             let mut state = self.lock();
+            // SAFETY: the lock makes this the only user of the completion queue. Its head is written back when this is dropped.
+            let mut completions = unsafe { self.ring.completion_shared() };
             while n < over.len() {
-                // SAFETY: the lock makes this the only user of the completion queue.
-                let Some(cqe) = (unsafe { self.ring.completion_shared().next() }) else { break };
+                let Some(cqe) = completions.next() else { break };
                 if cqe.user_data() == CANCEL {
                     continue;
                 }
@@ -223,6 +225,8 @@ impl Ring {
                     }
                 }
             }
+            drop(completions);
+            let mut empty = n < over.len();
             while n < over.len() && state.in_flight.len() - state.free.len() < ENTRIES as usize * 2 {
                 let Some(header) = state.later.pop_front() else { break };
                 // SAFETY: the line's own block; `cancelled` is guarded by the lock.
@@ -237,17 +241,23 @@ impl Ring {
                 }
             }
             // SAFETY: as in `push`.
-            if !unsafe { self.ring.submission_shared().is_empty() } {
+            let submissions = unsafe { self.ring.submission_shared() };
+            let (unsubmitted, overflown) = (!submissions.is_empty(), submissions.cq_overflow());
+            drop(submissions);
+            if unsubmitted || overflown {
+                // Fetches what had no room, too.
                 self.submit();
             }
+            empty &= !overflown;
             drop(state);
-            if n == 0 {
-                return;
-            }
             for (header, result) in over[..n].iter_mut().filter_map(Option::take) {
                 // SAFETY: out of the ring's lists and over, so this thread's.
                 let bytes = unsafe { (*header.as_ptr()).work.bytes };
                 deliver_settled(header, bytes, result, packets);
+            }
+            // What completes from here on is an event of its own.
+            if empty {
+                return;
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::common::*;
 #[test]
 fn a_packet_operation_survives_its_thread() {
     let port = port(1);
-    let (ours, mut peer) = stream();
+    let (ours, mut peer) = homeless();
     port.associate(&ours, 7).unwrap();
     worker({
         let ours = ours.clone();
@@ -47,7 +47,7 @@ fn an_overlapped_operation_survives_its_thread() {
 #[test]
 fn an_overlapped_operation_on_a_ports_object_survives_its_thread() {
     let port = port(1);
-    let (ours, mut peer) = stream();
+    let (ours, mut peer) = homeless();
     port.associate(&ours, 7).unwrap();
     let receive = worker({
         let ours = ours.clone();

@@ -1,0 +1,59 @@
+//! The conformance suite on ports of one thread: the same source as `tests/conformance`, and what such ports have of their own.
+//!
+//! `home` says that a port is a `LocalPort`. The families come from `tests/conformance`; its `shared/` holds the promises
+//! that are not made here. `again` runs all of it over the private epoll port too, as it does for the shared one.
+
+// A test that meets what it did not expect is to panic.
+#![allow(clippy::unwrap_used)]
+
+#[macro_use]
+#[allow(dead_code, reason = "some of it is for threads that share a port")]
+#[path = "../conformance/common.rs"]
+mod common;
+mod home;
+#[allow(dead_code, reason = "as above")]
+#[path = "../support/threads.rs"]
+mod threads;
+
+#[path = "../conformance/accepting.rs"]
+mod accepting;
+#[path = "../conformance/cancelling.rs"]
+mod cancelling;
+#[path = "../conformance/closing.rs"]
+mod closing;
+#[path = "../conformance/connecting.rs"]
+mod connecting;
+#[path = "../conformance/creating_and_associating.rs"]
+mod creating_and_associating;
+#[path = "../conformance/datagrams.rs"]
+mod datagrams;
+#[path = "../conformance/direct_files.rs"]
+mod direct_files;
+#[path = "../conformance/disconnecting.rs"]
+mod disconnecting;
+#[path = "../conformance/errors.rs"]
+mod errors;
+#[path = "../conformance/files.rs"]
+mod files;
+#[path = "../conformance/files_as_a_whole.rs"]
+mod files_as_a_whole;
+#[path = "../conformance/getting.rs"]
+mod getting;
+#[path = "../conformance/getting_many.rs"]
+mod getting_many;
+#[path = "../conformance/operation_block.rs"]
+mod operation_block;
+#[path = "../conformance/refusals.rs"]
+mod refusals;
+#[path = "../conformance/sends.rs"]
+mod sends;
+#[path = "../conformance/streams.rs"]
+mod streams;
+#[path = "../conformance/who_gets_a_packet.rs"]
+mod who_gets_a_packet;
+
+mod own;
+
+#[cfg(target_os = "linux")]
+#[path = "../conformance/again.rs"]
+mod again;
