@@ -107,8 +107,9 @@ impl PortRef {
         }
     }
 
-    /// On a thread's own port: completes operations until `done` or the end of `wait`; whether it is done.
-    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait) -> bool {
+    /// On a thread's own port: completes operations until `done` or the end of `wait`; whether it is done. To `sleep` until
+    /// then would be to wait for oneself.
+    pub fn drive(&self, done: &dyn Fn() -> bool, _sleep: &dyn Fn(Wait) -> bool, wait: Wait) -> bool {
         match self {
             PortRef::Shared(port) => port.drive(done, wait),
             PortRef::Local(port) => port.drive(done, wait),
