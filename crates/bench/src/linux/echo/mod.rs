@@ -3,8 +3,8 @@
 //! | scenario | server on | client on | contenders |
 //! |---|---|---|---|
 //! | default | the first core | the last core | all, one thread |
-//! | --two-threads | any core | any core | shared port with two threads and with one, two per-thread servers |
-//! | --slow | any core | any core | shared port of 8 workers, concurrency 2; two per-thread servers |
+//! | --two-threads | any core | any core | shared port with two threads and with one, two per-thread ports, two plain rings |
+//! | --slow | any core | any core | shared port of 8 workers, concurrency 2; two per-thread ports, two plain servers |
 //!
 //! With two server threads on two cores the client has to share a core with one of them, whichever it is: pinning it to one
 //! would only choose the victim. Leaving it to the scheduler treats every contender alike.
@@ -119,9 +119,9 @@ impl Scenario {
         };
         if args.two_threads || args.slow {
             let (names, bases, slow_one_in): (&[&str], &[&str], u32) = if args.slow {
-                (&["shared:8:2", "plain-ring:2", "plain-epoll:2"], &["plain-ring:2", "plain-epoll:2"], 2000)
+                (&["shared:8:2", "local-multi:2", "plain-ring:2", "plain-epoll:2"], &["local-multi:2", "plain-ring:2"], 2000)
             } else {
-                (&["shared:2:2", "shared:1", "plain-ring:2", "plain-epoll:2"], &["shared:1", "plain-ring:2"], 0)
+                (&["shared:2:2", "shared:1", "local-multi:2", "plain-ring:2"], &["shared:1", "local-multi:2"], 0)
             };
             return Scenario {
                 entries: entries(names),

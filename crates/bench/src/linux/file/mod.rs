@@ -11,7 +11,7 @@
 mod case;
 mod monoio;
 mod plain;
-mod shared;
+mod ports;
 
 use std::io;
 
@@ -22,8 +22,10 @@ use case::{Case, Measured, TestFile};
 
 type Contender = (&'static str, fn(&Case) -> io::Result<Measured>);
 
-const DIRECT: &[Contender] = &[("plain-ring", plain::ring), ("monoio", monoio::read), ("shared", shared::read)];
-const CACHED: &[Contender] = &[("pread", plain::pread), ("plain-ring", plain::ring), ("shared", shared::read)];
+const DIRECT: &[Contender] =
+    &[("plain-ring", plain::ring), ("monoio", monoio::read), ("shared", ports::shared), ("local", ports::local)];
+const CACHED: &[Contender] =
+    &[("pread", plain::pread), ("plain-ring", plain::ring), ("shared", ports::shared), ("local", ports::local)];
 
 /// Makes the file, runs the cases, and prints their tables.
 pub fn run(args: &FileArgs) -> io::Result<()> {
