@@ -109,6 +109,7 @@ impl Object {
     ///
     /// # Safety
     /// The caller owned one operation count of this live object and gives it up.
+    #[inline]
     pub unsafe fn operation_ended(object: NonNull<Object>) {
         // SAFETY: alive, as the caller's count says. After the subtraction it is touched only by whoever reached zero.
         unsafe {
@@ -152,6 +153,7 @@ impl Object {
     }
 
     /// Admits one operation: takes an operation count and the send budget, or refuses. Returns the budget taken.
+    #[inline]
     pub fn admit(&self, op: &Op, bytes: usize) -> Result<usize, Error> {
         if matches!(op, Op::Close) {
             self.may_close()?;

@@ -52,6 +52,7 @@ impl Tried {
 }
 
 /// Reads what is cached; whether the read is over.
+#[inline]
 pub(super) fn read(work: &mut Work, offset: u64, object: &Object) -> bool {
     let fd = object.sys.raw();
     if fd < 0 || !object.sys.tried.wants(fd) {

@@ -88,6 +88,7 @@ impl PortRef {
     }
 
     /// As `get`, of one entry.
+    #[inline]
     pub fn get_one(&self, wait: Wait) -> Result<(Got, Option<Entry>), Error> {
         if let PortRef::Local(port) = self
             && let Some(entry) = port.next()?
@@ -190,6 +191,7 @@ impl Remote {
 ///
 /// # Safety
 /// The block was begun with an operation count of its object, its home is set, its buffers are lowered.
+#[inline]
 pub(crate) unsafe fn start(header: NonNull<Header>) {
     // SAFETY: the caller hands over the block; its operation count keeps the object through this function at least as
     // long as the user's handle that started it.

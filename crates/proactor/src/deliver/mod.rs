@@ -31,6 +31,7 @@ pub(crate) trait Packets {
 /// # Safety
 /// The caller owns the block; the operation is over and nothing outside holds its addresses. The block is the
 /// delivery's afterwards.
+#[inline]
 pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packets) {
     // SAFETY: owned by the caller until the routes below hand it on; an overlapped handle may look at `delivery`
     // meanwhile, so only that is shared and only `work` is written.
@@ -88,6 +89,7 @@ pub(crate) fn unharmed(drop: impl FnOnce()) {
 
 /// What every delivery checks before it starts an operation. Returns the send budget taken; an operation count of the
 /// object is taken with it.
+#[inline]
 pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Result<usize, Error> {
     backend::check_fork()?;
     let wants_buffers = !matches!(

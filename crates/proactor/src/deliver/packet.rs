@@ -20,6 +20,7 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
     /// associated with a port, or with one of another block type, or if the arguments make no sense;
     /// [`Code::InvalidHandle`] if the port is closed; [`Code::TooManyOperations`], [`Code::TooManyBytesQueued`] at the
     /// object's [`Limits`](crate::Limits); [`Code::Forked`] in a forked child.
+    #[inline]
     pub fn packet<B: 'static>(self, mut block: Block<B>) -> Result<Ticket, Refused<Block<B>>>
     where
         C: Project<B>,
@@ -40,6 +41,7 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
         }
     }
 
+    #[inline]
     fn prepare_packet<B: 'static>(self, block: &mut Block<B>) -> Result<Ticket, Error>
     where
         C: Project<B>,

@@ -154,6 +154,7 @@ pub(crate) unsafe fn give_shell(header: NonNull<Header>) {
 ///
 /// # Safety
 /// The caller owns the block, and no operation is pending on it.
+#[inline]
 pub(crate) unsafe fn release_object(header: NonNull<Header>) {
     // SAFETY: owned by the caller; the header held one operation count of a live object, and forgets it here.
     unsafe {
@@ -170,6 +171,7 @@ thread_local! {
 /// The low bits of a sequence number count operations of one thread; the rest name the thread.
 const THREAD_SHIFT: u32 = 40;
 
+#[inline]
 fn next_sequence() -> u64 {
     SEQUENCE.with(|cell| {
         let mut last = cell.get();
@@ -196,6 +198,7 @@ pub(crate) fn thread_number() -> u64 {
 ///
 /// # Safety
 /// `object`, if given, is alive and the caller hands over one operation count of it.
+#[inline]
 pub(crate) unsafe fn begin(header: &mut Header, op: Op, object: Option<NonNull<Object>>, delivery: Delivery) -> Ticket {
     debug_assert!(header.object.is_none(), "a block starts one operation at a time");
     header.sys.renew();

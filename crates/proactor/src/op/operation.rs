@@ -22,6 +22,7 @@ pub struct Operation<'o, C, T, H: Home = Shared> {
 }
 
 impl<'o, C, T, H: Home> Operation<'o, C, T, H> {
+    #[inline]
     pub(crate) fn new(handle: &'o Handle, op: Op, cargo: C) -> Operation<'o, C, T, H> {
         Operation { handle, op, cargo, brings: PhantomData, home: PhantomData }
     }

@@ -123,6 +123,7 @@ impl Brings for Metadata {
 
 impl Done {
     /// Takes the result out of a completed block, leaving it ready for its next operation.
+    #[inline]
     pub(crate) fn take(work: &mut Work) -> Done {
         if matches!(work.result, Ok(Value::None)) {
             return Done { bytes: work.bytes, result: Ok(Value::None) };

@@ -81,6 +81,7 @@ impl<B: 'static, K: Key, H: Home> Batch<B, K, H> {
 impl<B: 'static, K: Key, H: Home> Iterator for Batch<B, K, H> {
     type Item = Outcome<B, K>;
 
+    #[inline]
     fn next(&mut self) -> Option<Outcome<B, K>> {
         let entry = self.slots.get_mut(self.at)?.take()?;
         self.at += 1;

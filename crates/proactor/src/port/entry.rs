@@ -93,6 +93,7 @@ pub struct Packet<B, K> {
 impl<B: 'static, K: Key> Packet<B, K> {
     /// # Safety
     /// The entry came from a port of this B and K, and is owned by the caller.
+    #[inline]
     pub(crate) unsafe fn from_entry(entry: Entry) -> Packet<B, K> {
         // SAFETY: blocks of this port are `Block<B>`, checked when they started; their operation is over. Keys in raw
         // form are K's. The object is alive until the block's count of it is released, after the key was cloned.
@@ -141,6 +142,7 @@ pub enum Outcome<B, K> {
 }
 
 impl<B: 'static, K: Key> Outcome<B, K> {
+    #[inline]
     pub(crate) fn of(packet: Packet<B, K>) -> Outcome<B, K> {
         match packet.done.result {
             Ok(_) => Outcome::Packet(packet),

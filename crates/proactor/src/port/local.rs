@@ -99,6 +99,7 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
 
     /// As [`CompletionPort::get`](crate::CompletionPort::get). Enters the kernel only when nothing is there: to submit
     /// what gathered, and to wait.
+    #[inline]
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
         Ok(match self.inner.get_one(wait.into())? {
             // SAFETY: the entry came from this port, whose blocks and keys are B and K.

@@ -132,6 +132,7 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     ///
     /// The five ends of the wait are the variants of [`Outcome`]. Errors: [`Code::InvalidHandle`] (6) if the port was
     /// closed before the call, [`Code::Forked`] in a forked child.
+    #[inline]
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
         let mut slots = [None];
         let got = self.inner.get(&mut Fetch::new(&mut slots), wait.into())?;

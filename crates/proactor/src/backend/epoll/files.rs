@@ -120,6 +120,7 @@ pub(in crate::backend) fn lacks(op: &Op) -> bool {
 }
 
 /// What the starting thread does before an engine has the operation; its result if that was all.
+#[inline]
 pub(in crate::backend) fn at_once(work: &mut Work, aside: &mut Aside, object: &Object) -> Option<Result<(), Error>> {
     match work.op {
         Op::ReadAt { offset } => {
