@@ -42,6 +42,7 @@ mod home;
 mod threads;
 
 mod accepting;
+mod accepting_many;
 mod cancelling;
 mod closing;
 mod connecting;
@@ -55,6 +56,7 @@ mod files_as_a_whole;
 mod getting;
 mod getting_many;
 mod operation_block;
+mod receiving_many;
 mod refusals;
 mod sends;
 mod streams;

@@ -17,6 +17,8 @@ mod threads;
 
 #[path = "../conformance/accepting.rs"]
 mod accepting;
+#[path = "../conformance/accepting_many.rs"]
+mod accepting_many;
 #[path = "../conformance/cancelling.rs"]
 mod cancelling;
 #[path = "../conformance/closing.rs"]
@@ -43,6 +45,8 @@ mod getting;
 mod getting_many;
 #[path = "../conformance/operation_block.rs"]
 mod operation_block;
+#[path = "../conformance/receiving_many.rs"]
+mod receiving_many;
 #[path = "../conformance/refusals.rs"]
 mod refusals;
 #[path = "../conformance/sends.rs"]
