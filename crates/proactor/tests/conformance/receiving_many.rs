@@ -174,6 +174,12 @@ fn a_reset_comes_last_as_an_error_after_what_came_before() {
     assert_eq!(code, Code::ConnectionReset);
     assert!(matches!(came(packet), Came::End(1, Err(Code::ConnectionReset))));
     nothing(&port);
+    if wine() {
+        skip!(
+            "a_reset_comes_last_as_an_error_after_what_came_before",
+            "Wine answers a receive after a reset with success and 0 bytes"
+        );
+    }
     receive_many(&ours, &BufferPool::new(4, 64), 2);
     assert_eq!(to_the_end(&port), (Vec::new(), 2, Err(Code::ConnectionReset)), "never taken for an orderly close");
 }
