@@ -163,7 +163,11 @@ fn everything_dropped_in_every_order(name: &str) {
         assert_untouched(&places, order);
     }
     println!("{name}: {pending} of {} overlapped reads were pending when everything was dropped", 12 * READS);
-    assert!(pending > READS, "the reads were over before anything was dropped: the test shows nothing");
+    if pending <= READS && cfg!(windows) && std::env::var_os("PROACTOR_WINE").is_some() {
+        println!("SKIP {name}: Wine reads a file within the call, so these were over before anything was dropped");
+    } else {
+        assert!(pending > READS, "the reads were over before anything was dropped: the test shows nothing");
+    }
     // Packets; started on a thread that ends before they do.
     for file_first in [true, false] {
         let (file, port) = (open().unwrap(), Port::new(1).unwrap());
