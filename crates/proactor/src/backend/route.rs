@@ -87,6 +87,19 @@ impl PortRef {
         }
     }
 
+    /// As `get`, of one entry.
+    pub fn get_one(&self, wait: Wait) -> Result<(Got, Option<Entry>), Error> {
+        if let PortRef::Local(port) = self
+            && let Some(entry) = port.next()?
+        {
+            return Ok((Got::Entries, Some(entry)));
+        }
+        let mut slots = [None];
+        let got = self.get(&mut Fetch::new(&mut slots), wait)?;
+        let [entry] = slots;
+        Ok((got, entry))
+    }
+
     pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
         match self {
             PortRef::Shared(port) => port.give_back(entries),

@@ -9,6 +9,7 @@
 use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -147,7 +148,9 @@ fn everything_dropped_in_every_order(name: &str) {
         println!("SKIP {name}: the file system of the temporary directory has no direct I/O");
         return;
     }
-    let places: Vec<Place> = (0..READS).map(|_| Place::new()).collect();
+    // Kept for ever, and where a leak detector sees that.
+    static PLACES: OnceLock<Vec<Place>> = OnceLock::new();
+    let places = PLACES.get_or_init(|| (0..READS).map(|_| Place::new()).collect());
     let at = |n: usize| (n * SIZE) as u64;
     let mut pending = 0;
     // Overlapped, on a user's port and on the process's own.
@@ -160,13 +163,15 @@ fn everything_dropped_in_every_order(name: &str) {
             places.iter().enumerate().map(|(n, place)| file.read_at(place.buffer(), at(n)).start().unwrap()).collect();
         pending += reads.iter().filter(|read| !read.is_complete()).count();
         drop_all(reads, file, port);
-        assert_untouched(&places, order);
+        assert_untouched(places, order);
     }
     println!("{name}: {pending} of {} overlapped reads were pending when everything was dropped", 12 * READS);
-    if pending <= READS && cfg!(windows) && std::env::var_os("PROACTOR_WINE").is_some() {
-        println!("SKIP {name}: Wine reads a file within the call, so these were over before anything was dropped");
-    } else {
-        assert!(pending > READS, "the reads were over before anything was dropped: the test shows nothing");
+    if pending <= READS {
+        assert!(
+            std::env::var_os("PROACTOR_WINE").is_some(),
+            "the reads were over before anything was dropped: this shows nothing"
+        );
+        println!("SKIP {name}: Wine reads most of a file within the call that starts the read");
     }
     // Packets; started on a thread that ends before they do.
     for file_first in [true, false] {
@@ -184,7 +189,7 @@ fn everything_dropped_in_every_order(name: &str) {
             true => each((file, port, ())),
             false => each((port, file, ())),
         }
-        assert_untouched(&places, if file_first { "packets: file, port" } else { "packets: port, file" });
+        assert_untouched(places, if file_first { "packets: file, port" } else { "packets: port, file" });
     }
 }
 
