@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use proactor::net::{TcpStream, UnixStream};
+use proactor::net::{TcpListener, TcpStream, UnixStream};
 use proactor::{BufferPool, Carries, Code, Home, Limits, OpKind, Packet, PoolBuf, Ticket, Value};
 
 use crate::common::*;
@@ -174,6 +174,12 @@ fn a_reset_comes_last_as_an_error_after_what_came_before() {
     assert_eq!(code, Code::ConnectionReset);
     assert!(matches!(came(packet), Came::End(1, Err(Code::ConnectionReset))));
     nothing(&port);
+    if wine() {
+        skip!(
+            "a_reset_comes_last_as_an_error_after_what_came_before",
+            "Wine answers a receive after a reset with success and 0 bytes"
+        );
+    }
     receive_many(&ours, &BufferPool::new(4, 64), 2);
     assert_eq!(to_the_end(&port), (Vec::new(), 2, Err(Code::ConnectionReset)), "never taken for an orderly close");
 }
@@ -287,6 +293,39 @@ fn a_receive_started_behind_it_waits_for_its_end() {
     assert_eq!((io.tag, &io.buf[..4]), (2, &b"four"[..]));
     peer.write_all(b"five").unwrap();
     assert_eq!(finish(overlapped).buffer, b"five");
+}
+
+#[test]
+fn a_receive_behind_it_completes_at_the_peers_close_though_nobody_fetches() {
+    let port = port(1);
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
+    receive_many(&ours, &BufferPool::new(64, 4), 1);
+    let behind = pending(start(ours.recv(vec![0; 16])));
+    let data = pattern(40, 5);
+    peer.write_all(&data).unwrap();
+    let behind = pending(behind);
+    peer.shutdown(Shutdown::Write).unwrap();
+    let done = finish(behind);
+    assert!(done.result.is_ok() && done.bytes == 0, "{} bytes, {:?}", done.bytes, done.result);
+    assert_eq!(to_the_end(&port), (data, 1, Ok(())), "it went on meanwhile, and its packets waited");
+}
+
+#[test]
+fn a_send_that_it_must_receive_completes_though_nobody_fetches() {
+    // More than the socket's buffers hold.
+    const ALL: usize = 16 << 20;
+    let port = port(1);
+    let listener = somewhere(TcpListener::bind(ANY).unwrap());
+    let accept = start(listener.accept());
+    let near = port.home(TcpStream::unconnected_v4().unwrap(), 1);
+    run(near.connect(listener.local_addr().unwrap())).result.unwrap();
+    let far = port.home(finish(accept).result.unwrap().stream, 2);
+    receive_many(&far, &BufferPool::new(8192, 16 << 10), 1);
+    assert_eq!(run(near.send(pattern(ALL, 1))).bytes, ALL);
+    run(near.shutdown(Shutdown::Write)).result.unwrap();
+    let (all, _, end) = to_the_end(&port);
+    assert!(end == Ok(()) && all == pattern(ALL, 1), "{} bytes, {end:?}", all.len());
 }
 
 #[test]

@@ -22,6 +22,9 @@
 //! | `blocking.rs` | calls that have no overlapped form |
 //! | `doors.rs` | handles and the standard library's types, in and out |
 //!
+//! An operation of many completions is one call of the kernel's after the other: each is made when the completion of the one
+//! before it is dequeued. A thread's own port is one from which only that thread takes packets, and drops them.
+//!
 //! No lock is held while user code runs; the lock of a lane is held over the kernel's call that starts an operation,
 //! which never blocks.
 

@@ -40,6 +40,14 @@ impl PortRef {
         self.0.get(out, wait)
     }
 
+    /// As `get`, of one entry.
+    pub fn get_one(&self, wait: Wait) -> Result<(Got, Option<Entry>), Error> {
+        let mut slots = [None];
+        let got = self.get(&mut Fetch::new(&mut slots), wait)?;
+        let [entry] = slots;
+        Ok((got, entry))
+    }
+
     /// On a thread's own port: waits until `done` or the end of `wait`; whether it is done. Overlapped operations complete
     /// on other threads, so this one only has to `sleep`.
     pub fn drive(&self, _done: &dyn Fn() -> bool, sleep: &dyn Fn(Wait) -> bool, wait: Wait) -> bool {
