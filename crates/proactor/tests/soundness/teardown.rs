@@ -23,7 +23,7 @@ static POISONED: [u8; SIZE] = [POISON; SIZE];
 
 /// Memory that outlives every buffer made of it.
 #[derive(Clone, Copy)]
-struct Place {
+pub struct Place {
     start: *mut u8,
     freed: &'static AtomicBool,
 }
@@ -34,7 +34,7 @@ unsafe impl Send for Place {}
 unsafe impl Sync for Place {}
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         let layout = Layout::from_size_align(SIZE, 4096).unwrap();
         // SAFETY: the layout has a size.
         let start = unsafe { alloc(layout) };
@@ -44,28 +44,28 @@ impl Place {
         Place { start, freed: Box::leak(Box::default()) }
     }
 
-    fn buffer(self) -> Buffer {
+    pub fn buffer(self) -> Buffer {
         // SAFETY: SIZE bytes that nothing uses now.
         unsafe { self.start.write_bytes(0, SIZE) };
         self.freed.store(false, Ordering::SeqCst);
         Buffer(self)
     }
 
-    fn is_freed(self) -> bool {
+    pub fn is_freed(self) -> bool {
         self.freed.load(Ordering::SeqCst)
     }
 
-    fn is_poisoned(self) -> bool {
+    pub fn is_poisoned(self) -> bool {
         // SAFETY: SIZE initialized bytes. If something writes them meanwhile the test is about to fail.
         let bytes = unsafe { std::slice::from_raw_parts(std::hint::black_box(self.start), SIZE) };
         bytes == POISONED
     }
 }
 
-struct Buffer(Place);
+pub struct Buffer(Place);
 
 impl Buffer {
-    fn whole(&mut self) -> &mut [u8] {
+    pub fn whole(&mut self) -> &mut [u8] {
         // SAFETY: SIZE initialized bytes, this value's own while it lives.
         unsafe { std::slice::from_raw_parts_mut(self.0.start, SIZE) }
     }
@@ -96,7 +96,7 @@ impl Drop for Buffer {
     }
 }
 
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -125,10 +125,11 @@ fn each<A, B, C>(in_order: (A, B, C)) {
 }
 
 /// Waits until every buffer is dropped, and looks for a while whether one is written after that.
-fn assert_untouched(places: &[Place], order: &str) {
+pub fn assert_untouched(places: &[Place], order: &str) {
     let end = Instant::now() + Duration::from_secs(20);
-    while !places.iter().all(|place| place.is_freed()) {
-        assert!(Instant::now() < end, "{order}: a buffer is never freed");
+    let held = || (0..places.len()).filter(|n| !places[*n].is_freed()).collect::<Vec<_>>();
+    while !held().is_empty() {
+        assert!(Instant::now() < end, "{order}: buffers {:?} are never freed", held());
         std::thread::sleep(Duration::from_millis(1));
     }
     let end = Instant::now() + Duration::from_millis(50);
