@@ -311,7 +311,11 @@ impl Port {
             if epoll::is_forked() {
                 return done();
             }
-            self.with(|core| while core.reap_one(&self.remote) {});
+            self.with(|core| {
+                while core.reap_one(&self.remote) {}
+                // Posts that stay in their own queue would keep this thread from sleeping.
+                core.sink.ready.extend(std::iter::from_fn(|| self.remote.pop()));
+            });
             if self.is_closed() {
                 self.discard_ready();
             }
