@@ -9,6 +9,7 @@
 use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,12 @@ const SIZE: usize = 1 << 20;
 const IN_THE_FILE: u8 = 0x11;
 const POISON: u8 = 0xDD;
 static POISONED: [u8; SIZE] = [POISON; SIZE];
+
+/// Remembers what is never given back, so that it is not taken for a leak.
+pub fn forever<T>(start: *mut T) {
+    static ALL: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    ALL.lock().unwrap().push(start.expose_provenance());
+}
 
 /// Memory that outlives every buffer made of it.
 #[derive(Clone, Copy)]
@@ -41,7 +48,10 @@ impl Place {
         if start.is_null() {
             handle_alloc_error(layout);
         }
-        Place { start, freed: Box::leak(Box::default()) }
+        let freed: &'static AtomicBool = Box::leak(Box::default());
+        forever(start);
+        forever(std::ptr::from_ref(freed).cast_mut());
+        Place { start, freed }
     }
 
     pub fn buffer(self) -> Buffer {

@@ -232,3 +232,33 @@ fn a_thread_that_ends_takes_its_port_and_all_that_lives_on_it_along() {
         }
     });
 }
+
+/// The processor time of this thread.
+fn busy() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a writable time.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn an_owner_that_waits_for_an_operation_sleeps_though_packets_are_queued() {
+    alone_on_each_backend("per_thread::ends::an_owner_that_waits_for_an_operation_sleeps_though_packets_are_queued", || {
+        const WAIT: Duration = Duration::from_millis(400);
+        let port: LocalPort<(), usize> = LocalPort::new().unwrap();
+        let (ours, _peer) = pair();
+        let ours = port.associate(ours, 7).unwrap();
+        let remote = port.remote();
+        let never = ours.recv(vec![0; 4]).start().unwrap();
+        port.post(1, 0, None).unwrap();
+        std::thread::spawn(move || remote.post(2, 0, None).unwrap()).join().unwrap();
+        let before = busy();
+        let never = never.wait_timeout(WAIT).unwrap_err().back;
+        let spent = busy() - before;
+        assert!(spent < WAIT / 4, "{spent:?} of processor time in a wait of {WAIT:?}");
+        for key in 1..3 {
+            assert_eq!(port.get(LONG).unwrap().packet().unwrap().key, key);
+        }
+        drop(never);
+    });
+}

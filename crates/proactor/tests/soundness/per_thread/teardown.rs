@@ -14,7 +14,7 @@ use proactor::{Block, BufferPool, Local, LocalPort, Outcome, within, within_mut}
 
 use super::{descriptors, pair};
 use crate::alone::alone_on_each_backend;
-use crate::teardown::{Buffer, Place, Scratch, assert_untouched};
+use crate::teardown::{Buffer, Place, Scratch, assert_untouched, forever};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const SIZE: u64 = 1 << 20;
@@ -219,6 +219,10 @@ fn everything_in_flight_is_dropped_in_every_order() {
     });
 }
 
+fn forget<T: 'static>(thing: T) {
+    forever(Box::into_raw(Box::new(thing)));
+}
+
 /// Forgotten, nothing is freed, and nothing is touched that is.
 #[test]
 fn a_forgotten_port_frees_nothing_under_the_kernel() {
@@ -232,9 +236,9 @@ fn a_forgotten_port_frees_nothing_under_the_kernel() {
                 if turned {
                     drop(port.get(Duration::from_millis(1)).unwrap());
                 }
-                std::mem::forget(port);
+                forget(port);
                 if objects_too {
-                    std::mem::forget((objects, handles));
+                    forget((objects, handles));
                 }
                 others
             })
