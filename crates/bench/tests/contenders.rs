@@ -29,7 +29,7 @@ const SHORT: &str = "--rounds 1 --seconds 0.05";
 
 fn echo(args: &str) {
     let servers = servers();
-    bench(&format!("echo {SHORT} --only {} {args}", servers.join(",")), &servers);
+    bench(&format!("echo {SHORT} --check-all --only {} {args}", servers.join(",")), &servers);
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn every_server_echoes_more_than_its_sockets_hold() {
 fn every_server_echoes_with_two_threads() {
     let servers: Vec<_> = servers().iter().map(|name| format!("{name}:2")).collect();
     let named: Vec<_> = servers.iter().map(String::as_str).collect();
-    bench(&format!("echo {SHORT} --two-threads --only {}", servers.join(",")), &named);
+    bench(&format!("echo {SHORT} --check-all --two-threads --only {}", servers.join(",")), &named);
 }
 
 #[test]
 fn the_shared_port_echoes_by_get_and_with_slow_handlers() {
-    bench(&format!("echo {SHORT} --batch 1 --only shared"), &["shared"]);
+    bench(&format!("echo {SHORT} --check-all --batch 1 --only shared"), &["shared"]);
     bench(&format!("echo {SHORT} --slow --only shared:8:2"), &["shared:8:2"]);
 }
 

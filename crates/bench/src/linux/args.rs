@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 
+use super::echo::Driver;
 use super::servers::{Entry, ServeArgs};
 
 /// Measures proactor against other libraries and hand-written code, interleaved in one run.
@@ -91,6 +92,18 @@ pub struct EchoArgs {
     /// Packets the shared port fetches at once; 1 means `get`.
     #[arg(long, default_value_t = 16, value_parser = value_parser!(u32).range(1..=1024))]
     pub batch: u32,
+    /// The server's cores [default: the scenario's].
+    #[arg(long, value_delimiter = ',')]
+    pub server_cores: Option<Vec<usize>>,
+    /// The client's cores [default: the scenario's]. On the server's, the two take turns and no cache line travels.
+    #[arg(long, value_delimiter = ',')]
+    pub client_cores: Option<Vec<usize>>,
+    /// How the client waits [default: ring, where io_uring is allowed].
+    #[arg(long, value_enum)]
+    pub client: Option<Driver>,
+    /// Compare every byte that comes back; by default one receive in eight.
+    #[arg(long)]
+    pub check_all: bool,
     /// Two server threads: one shared port with two against one thread, and against two per-thread servers. Server and
     /// client then have both cores, and the scheduler divides them.
     #[arg(long, conflicts_with = "slow")]

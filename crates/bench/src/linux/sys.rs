@@ -38,6 +38,13 @@ pub fn recv(fd: RawFd, buf: &mut [u8]) -> Moved {
     moved(unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) })
 }
 
+/// Receives what is there, up to `len` bytes, without copying it anywhere: TCP's meaning of MSG_TRUNC.
+#[inline]
+pub fn discard(fd: RawFd, len: usize) -> Moved {
+    // SAFETY: with MSG_TRUNC a TCP socket writes nothing.
+    moved(unsafe { libc::recv(fd, std::ptr::null_mut(), len, libc::MSG_DONTWAIT | libc::MSG_TRUNC) })
+}
+
 /// Sends what fits.
 #[inline]
 pub fn send(fd: RawFd, bytes: &[u8]) -> Moved {

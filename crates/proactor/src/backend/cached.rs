@@ -21,6 +21,10 @@ use super::{RawBuf, direct};
 use crate::handle::Object;
 use crate::op::Work;
 
+/// A copy longer than this is left to the pool, where there is one: the starter has better things to do. A ring would have the
+/// starter copy it all the same, and under its lock.
+pub(super) const MOST_FOR_POOL: usize = 256 << 10;
+
 const UNKNOWN: u8 = 0;
 const YES: u8 = 1;
 const NO: u8 = 2;

@@ -9,7 +9,8 @@
 //! | `ObjectState` | the backend's part of an object: the descriptor and its lanes |
 //! | `Descriptor` | the system's owned descriptor type of sockets |
 //! | `Port::new`, `attach`, `post`, `get`, `close`, `is_closed`, `contract`, `attend`, `attended` | one completion port |
-//! | `start(block)` | takes over a begun block; exactly one `deliver::complete` follows, never user code inside |
+//! | `PortRef`, `WeakRef`, `Remote` | the ways to a port: an object's home, a weak one, and that of other threads to a thread's own port (`PortRef::new_local`) |
+//! | `start(block)` | takes over a begun block; exactly one `deliver::complete` follows, after any number of `deliver::part` for operations of many; never user code inside |
 //! | `cancel(object, which)` | asks; how many operations were meant. Those complete with Cancelled or their real result |
 //! | `close(object)` | the last user's handle is gone: completes everything pending, closes the descriptor |
 //! | `take_descriptor(object)` | gives the descriptor up, with nothing left registered on it |

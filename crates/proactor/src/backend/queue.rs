@@ -1,20 +1,21 @@
-//! The packet queue of a port: FIFO, any threads at both ends, unbounded, and without lock or allocation while it is
+//! The packet queue of a port: FIFO, any threads at both ends, unbounded, without locks, and without allocation while it is
 //! short.
 //!
 //! | part | when it is used |
 //! |---|---|
-//! | `ring` | always, while `slow` is empty |
-//! | `slow.back` | pushes while the ring is full, and then all pushes until it drained: order |
-//! | `slow.front` | packets a worker fetched and gave back unhandled; popped first |
+//! | `ring` | always, while `overflow` is empty |
+//! | `overflow` | pushes while the ring is full, and then all pushes until it drained: order |
+//! | `front` | packets a worker fetched and gave back unhandled; popped first |
 //!
-//! `slow_len` is written under the lock and read without it: a stale zero makes a push concurrent with an overflow go
-//! to the ring, which no order forbids; a pop that misses one is repeated by whoever pushed (the wake protocol).
+//! A push that finds the overflow empty beside another that fills it goes to the ring, which no order forbids: they are
+//! concurrent. A pop that misses one is repeated by whoever pushed (the wake protocol). `front_len` is written under the
+//! lock and read without it.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 
 use crate::port::Entry;
 
@@ -22,84 +23,56 @@ const RING: usize = 1024;
 
 pub(crate) struct Queue {
     ring: ArrayQueue<Entry>,
-    slow_len: AtomicUsize,
+    overflow: SegQueue<Entry>,
     front_len: AtomicUsize,
-    slow: Mutex<Slow>,
-}
-
-#[derive(Default)]
-struct Slow {
-    front: VecDeque<Entry>,
-    back: VecDeque<Entry>,
+    front: Mutex<VecDeque<Entry>>,
 }
 
 impl Queue {
     pub fn new() -> Queue {
-        Queue {
-            ring: ArrayQueue::new(RING),
-            slow_len: AtomicUsize::new(0),
-            front_len: AtomicUsize::new(0),
-            slow: Mutex::default(),
-        }
+        Queue { ring: ArrayQueue::new(RING), overflow: SegQueue::new(), front_len: AtomicUsize::new(0), front: Mutex::default() }
     }
 
-    fn slow(&self) -> std::sync::MutexGuard<'_, Slow> {
-        self.slow.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn front(&self) -> std::sync::MutexGuard<'_, VecDeque<Entry>> {
+        self.front.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub fn push(&self, entry: Entry) {
-        let full = match self.slow_len.load(Ordering::Acquire) {
-            0 => self.ring.push(entry).err(),
-            _ => Some(entry),
-        };
+        let full = if self.overflow.is_empty() { self.ring.push(entry).err() } else { Some(entry) };
         if let Some(entry) = full {
-            self.push_slow(entry);
+            self.overflow.push(entry);
         }
-    }
-
-    #[cold]
-    fn push_slow(&self, entry: Entry) {
-        let mut slow = self.slow();
-        slow.back.push_back(entry);
-        self.slow_len.store(slow.back.len(), Ordering::Release);
     }
 
     /// Gives packets back unhandled, to be fetched before all others, in the order given.
     pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
-        let mut slow = self.slow();
+        let mut front = self.front();
         for entry in entries.rev() {
-            slow.front.push_front(entry);
+            front.push_front(entry);
         }
-        self.front_len.store(slow.front.len(), Ordering::Release);
+        self.front_len.store(front.len(), Ordering::Release);
     }
 
     pub fn pop(&self) -> Option<Entry> {
         if self.front_len.load(Ordering::Acquire) > 0 {
-            let mut slow = self.slow();
-            let entry = slow.front.pop_front();
-            self.front_len.store(slow.front.len(), Ordering::Release);
+            let mut front = self.front();
+            let entry = front.pop_front();
+            self.front_len.store(front.len(), Ordering::Release);
             if entry.is_some() {
                 return entry;
             }
         }
-        if let Some(entry) = self.ring.pop() {
-            return Some(entry);
-        }
-        if self.slow_len.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let mut slow = self.slow();
-        // The ring may have been filled between the pop above and the lock; it is older.
-        if let Some(entry) = self.ring.pop() {
-            return Some(entry);
-        }
-        let entry = slow.back.pop_front();
-        self.slow_len.store(slow.back.len(), Ordering::Release);
-        entry
+        self.ring.pop().or_else(|| if self.overflow.is_empty() { None } else { self.pop_overflow() })
+    }
+
+    #[cold]
+    fn pop_overflow(&self) -> Option<Entry> {
+        // The ring may have been filled between the caller's look and this one; it is older.
+        self.ring.pop().or_else(|| self.overflow.pop())
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty() && self.slow_len.load(Ordering::Acquire) == 0 && self.front_len.load(Ordering::Acquire) == 0
+        self.ring.is_empty() && self.overflow.is_empty() && self.front_len.load(Ordering::Acquire) == 0
     }
 }
 

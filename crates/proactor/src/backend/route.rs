@@ -87,6 +87,19 @@ impl PortRef {
         }
     }
 
+    /// As `get`, of one entry.
+    pub fn get_one(&self, wait: Wait) -> Result<(Got, Option<Entry>), Error> {
+        if let PortRef::Local(port) = self
+            && let Some(entry) = port.next()?
+        {
+            return Ok((Got::Entries, Some(entry)));
+        }
+        let mut slots = [None];
+        let got = self.get(&mut Fetch::new(&mut slots), wait)?;
+        let [entry] = slots;
+        Ok((got, entry))
+    }
+
     pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
         match self {
             PortRef::Shared(port) => port.give_back(entries),
@@ -94,8 +107,9 @@ impl PortRef {
         }
     }
 
-    /// On a thread's own port: completes operations until `done` or the end of `wait`; whether it is done.
-    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait) -> bool {
+    /// On a thread's own port: completes operations until `done` or the end of `wait`; whether it is done. To `sleep` until
+    /// then would be to wait for oneself.
+    pub fn drive(&self, done: &dyn Fn() -> bool, _sleep: &dyn Fn(Wait) -> bool, wait: Wait) -> bool {
         match self {
             PortRef::Shared(port) => port.drive(done, wait),
             PortRef::Local(port) => port.drive(done, wait),

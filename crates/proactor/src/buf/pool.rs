@@ -146,6 +146,7 @@ impl BufferPool {
     }
 
     /// Whether both are the same pool.
+    #[allow(dead_code, reason = "Windows gives its kernel no pool of buffers")]
     pub(crate) fn is(&self, other: &BufferPool) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }

@@ -13,7 +13,7 @@ use crate::backend;
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::Handle;
-use crate::op::{Delivery, Header, Op, Value, alloc_block};
+use crate::op::{Delivery, Header, Op, Value, take_shell};
 use crate::port::Entry;
 
 pub use overlapped::Overlapped;
@@ -57,7 +57,7 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
 /// # Safety
 /// The caller owns the operation, whose delivery is a packet and whose object is alive.
 pub(crate) unsafe fn part(of: NonNull<Header>, bytes: usize, value: Value, packets: &mut impl Packets) {
-    let shell = alloc_block(());
+    let shell = take_shell();
     // SAFETY: the shell is fresh and ours; the operation is the caller's, its count keeps the object while the shell takes
     // one of its own.
     unsafe {

@@ -246,7 +246,8 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
         // SAFETY: `object` is written at start and when the block is freed, not in between; the handle keeps the block.
         let port =
             unsafe { (*self.header.as_ptr()).object.and_then(|object| object.as_ref().home()).map(|home| home.port.clone()) };
-        port.is_some_and(|port| port.drive(&|| self.is_over(), wait))
+        let sleep = |wait| backend::while_blocked(|| self.shared().wait(wait));
+        port.is_some_and(|port| port.drive(&|| self.is_over(), &sleep, wait))
     }
 
     /// Waits for the result until `wait` ends; then gives the handle back with [`Code::WaitTimeout`] (258), or with

@@ -134,6 +134,22 @@ pub(crate) unsafe fn free_shell(header: NonNull<Header>) {
     }
 }
 
+/// An idle block without cargo, for one completion of several.
+pub(crate) fn take_shell() -> NonNull<Header> {
+    recycle::take_shell().unwrap_or_else(|| alloc_block(()))
+}
+
+/// Gives such a block back. It is kept as it is, ready for the next: these come and go with every piece received.
+///
+/// # Safety
+/// `header` came from `take_shell`, the caller owns it, and its object and result were taken out.
+pub(crate) unsafe fn give_shell(header: NonNull<Header>) {
+    if !recycle::give_shell(header) {
+        // SAFETY: the caller's promise; there is no cargo.
+        unsafe { free_shell(header) }
+    }
+}
+
 /// Gives up the block's hold on its object, if it has one. May free the object.
 ///
 /// # Safety

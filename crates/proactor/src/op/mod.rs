@@ -30,7 +30,8 @@ use std::path::PathBuf;
 pub use address::Address;
 pub use block::{Block, Ticket};
 pub(crate) use block::{
-    Delivery, Header, Layered, Work, alloc_block, begin, free_block, free_shell, release_object, thread_number,
+    Delivery, Header, Layered, Work, alloc_block, begin, free_block, free_shell, give_shell, release_object, take_shell,
+    thread_number,
 };
 pub use operation::Operation;
 pub use value::{Accepted, Brings, Completion, Datagram, Done, Value};

@@ -8,6 +8,8 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 
+use super::block::{Header, free_shell};
+
 const KEPT: usize = 64;
 /// Sizes are rounded up to a multiple of this.
 const STEP: usize = 64;
@@ -16,8 +18,12 @@ const ALIGN: usize = 16;
 
 struct Shelves([Vec<NonNull<u8>>; CLASSES]);
 
+/// Idle blocks without cargo, as they are.
+struct Shells(Vec<NonNull<Header>>);
+
 thread_local! {
     static SHELVES: RefCell<Shelves> = const { RefCell::new(Shelves([const { Vec::new() }; CLASSES])) };
+    static SHELLS: RefCell<Shells> = const { RefCell::new(Shells(Vec::new())) };
 }
 
 /// The shelf for a layout, and what its pieces look like.
@@ -64,6 +70,35 @@ pub(super) unsafe fn give(memory: NonNull<u8>, layout: Layout) {
     };
     // SAFETY: `take` allocated it with this layout.
     unsafe { dealloc(memory.as_ptr(), layout) }
+}
+
+/// An idle block without cargo, if one is kept.
+pub(super) fn take_shell() -> Option<NonNull<Header>> {
+    SHELLS.try_with(|shells| shells.borrow_mut().0.pop()).ok().flatten()
+}
+
+/// Keeps an idle block without cargo; false if it is the caller's to free.
+pub(super) fn give_shell(shell: NonNull<Header>) -> bool {
+    !cfg!(proactor_no_recycle)
+        && SHELLS
+            .try_with(|shells| {
+                let shells = &mut shells.borrow_mut().0;
+                let room = shells.len() < KEPT;
+                if room {
+                    shells.push(shell);
+                }
+                room
+            })
+            .unwrap_or(false)
+}
+
+impl Drop for Shells {
+    fn drop(&mut self) {
+        for shell in self.0.drain(..) {
+            // SAFETY: an idle block without cargo, kept here alone.
+            unsafe { free_shell(shell) }
+        }
+    }
 }
 
 impl Drop for Shelves {

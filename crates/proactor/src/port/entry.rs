@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use super::key::Key;
 use crate::backend::Contract;
 use crate::error::Error;
-use crate::op::{Block, Delivery, Done, Header, Op, OpKind, free_block, free_shell, release_object};
+use crate::op::{Block, Delivery, Done, Header, Op, OpKind, free_block, give_shell, release_object};
 
 /// A packet as the queue holds it: a block, or a bare post.
 pub(crate) struct Entry {
@@ -111,7 +111,7 @@ impl<B: 'static, K: Key> Packet<B, K> {
             release_object(header);
             let more = matches!((*block).delivery, Delivery::Part);
             let block = if more {
-                free_shell(header);
+                give_shell(header);
                 None
             } else {
                 Some(Block::from_raw(header))

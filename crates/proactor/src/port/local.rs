@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::entry::{Fetch, Outcome, Packet};
+use super::entry::{Outcome, Packet};
 use super::key::Key;
 use super::{Batch, RefusedPost, contract, entry_of, refused_post};
 use crate::backend::{self, Got};
@@ -100,11 +100,9 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// As [`CompletionPort::get`](crate::CompletionPort::get). Enters the kernel only when nothing is there: to submit
     /// what gathered, and to wait.
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let mut slots = [None];
-        let got = self.inner.get(&mut Fetch::new(&mut slots), wait.into())?;
-        Ok(match (got, slots) {
+        Ok(match self.inner.get_one(wait.into())? {
             // SAFETY: the entry came from this port, whose blocks and keys are B and K.
-            (Got::Entries, [Some(entry)]) => unsafe { Outcome::of(Packet::from_entry(entry)) },
+            (Got::Entries, Some(entry)) => unsafe { Outcome::of(Packet::from_entry(entry)) },
             (Got::TimedOut | Got::Entries, _) => Outcome::TimedOut,
             (Got::Abandoned, _) => Outcome::Abandoned,
         })

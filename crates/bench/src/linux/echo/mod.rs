@@ -19,6 +19,7 @@ use super::board::{self, Board, Ratio};
 use super::cpu;
 use super::pattern::Pattern;
 use super::servers::{CONTENDERS, Child, Entry, Options};
+pub use client::Driver;
 use client::{Load, Measured};
 
 const METRICS: &[&str] = &["k msg/s", "server CPU µs/msg", "p50 µs", "p99 µs", "client busy %"];
@@ -39,7 +40,9 @@ struct Scenario {
 
 /// Runs it and prints the table.
 pub fn run(args: &EchoArgs) -> io::Result<()> {
-    let scenario = Scenario::of(args);
+    let mut scenario = Scenario::of(args);
+    scenario.server_cores = args.server_cores.clone().unwrap_or(scenario.server_cores);
+    scenario.client_cores = args.client_cores.clone().unwrap_or(scenario.client_cores);
     let EchoArgs { connections, size, depth, repeat, .. } = args;
     let cores = |cores: &[usize]| match cores {
         [] => "any core".to_owned(),
@@ -52,12 +55,15 @@ pub fn run(args: &EchoArgs) -> io::Result<()> {
         cores(&scenario.server_cores),
         cores(&scenario.client_cores),
     );
+    let driver = args.client.unwrap_or(if io_uring::IoUring::new(2).is_ok() { Driver::Ring } else { Driver::Epoll });
     cpu::pin(&scenario.client_cores)?;
     let load = Load {
         pattern: Pattern::new((*size as usize * *depth as usize).max(client::RECEIVE)),
         connections: *connections as usize,
         size: *size as usize,
         depth: *depth as usize,
+        driver,
+        check_all: args.check_all,
         warm_up: repeat.warm_up(),
         window: repeat.window(),
     };

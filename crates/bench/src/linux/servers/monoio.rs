@@ -1,4 +1,5 @@
-//! `monoio`: its io_uring driver, a task per connection.
+//! `monoio`: its io_uring driver, a task per connection. The ring is made with COOP_TASKRUN, which made it up to a fifth
+//! faster than monoio's default, without any such flag; with DEFER_TASKRUN, as fast, it was once seen to hang.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,7 +15,9 @@ use super::{Handler, Options};
 pub fn serve(listener: TcpListener, options: &Options, handler: Handler) -> io::Result<()> {
     let buffer = options.buffer as usize;
     let handler = Rc::new(RefCell::new(handler));
-    let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().with_entries(1024).build()?;
+    let mut ring = io_uring_of_monoio::IoUring::builder();
+    ring.setup_coop_taskrun();
+    let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().uring_builder(ring).with_entries(1024).build()?;
     runtime.block_on(async {
         let listener = monoio::net::TcpListener::from_std(listener)?;
         loop {

@@ -8,7 +8,7 @@ use super::super::Got;
 use super::super::gate::Parked;
 use super::super::worker::{self, Inside};
 use super::lane::{HUP, READY};
-use super::port::{CLOSING, EVENTS, KICK, NESTED, Port, RING};
+use super::port::{CLOSING, EVENTS, FEW, KICK, NESTED, Port, RING};
 use super::{monitor, reaper, sys, types};
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
@@ -73,7 +73,7 @@ impl Port {
             let queued = self.gate.idle_begin(|| !self.queue.is_empty());
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
             // Another thread idles: take one event and leave the others to it.
-            let room = if self.gate.counts().idle() > 1 { 1 } else { EVENTS };
+            let room = if self.gate.counts().idle() > 1 { 1 } else { out.room().clamp(FEW, EVENTS) };
             let came = sys::epoll_wait(&self.epoll, &mut events[..room], if queued { Wait::Poll } else { wait });
             let counts = self.gate.idle_end();
             polled = true;

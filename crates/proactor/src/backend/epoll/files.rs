@@ -122,7 +122,10 @@ pub(in crate::backend) fn lacks(op: &Op) -> bool {
 /// What the starting thread does before an engine has the operation; its result if that was all.
 pub(in crate::backend) fn at_once(work: &mut Work, aside: &mut Aside, object: &Object) -> Option<Result<(), Error>> {
     match work.op {
-        Op::ReadAt { offset } => cached::read(work, offset, object).then_some(Ok(())),
+        Op::ReadAt { offset } => {
+            let here = chosen().uring.is_some() || work.buffers.total() <= cached::MOST_FOR_POOL;
+            (here && cached::read(work, offset, object)).then_some(Ok(()))
+        }
         Op::Close => match object.sys.take_file() {
             // Before the start returns, so that whoever starts an operation after it finds no descriptor.
             Some(fd) => {

@@ -39,8 +39,9 @@ pub(super) const NESTED: u64 = SPECIAL | 1 << 62;
 /// How long the end of a thread's own port waits for its file operations.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Most events of one poll.
-pub(super) const EVENTS: usize = 16;
+/// Most events of one poll, and how many a thread takes that fetches fewer packets at once.
+pub(super) const EVENTS: usize = 64;
+pub(super) const FEW: usize = 16;
 
 pub(crate) struct Port {
     pub(super) epoll: OwnedFd,

@@ -83,8 +83,14 @@ impl Default for BlockState {
 impl BlockState {
     /// For the block's next operation.
     pub fn renew(&mut self) {
-        let extra = self.extra.take();
-        *self = BlockState { extra, ..BlockState::default() };
+        // Field by field: most are as they should be, and a whole new state would be written and dropped each time.
+        (self.next, self.previous) = (None, None);
+        (self.connecting, self.cancelled) = (false, false);
+        self.group = u16::MAX;
+        self.child = None;
+        if !matches!(self.aside, Aside::None) {
+            self.aside = Aside::None;
+        }
     }
 
     pub(in crate::backend) fn extra(&mut self) -> &mut Extra {

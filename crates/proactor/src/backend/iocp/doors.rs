@@ -13,6 +13,7 @@ use super::{ObjectState, blocking};
 use crate::error::Error;
 use crate::fs::{File, OpenOptions};
 use crate::handle::{Handle, Kind};
+use crate::home::Home;
 use crate::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use crate::port::{CompletionPort, Key};
 
@@ -41,14 +42,14 @@ pub(crate) fn open_now(path: &Path, options: &OpenOptions) -> Result<ObjectState
 }
 
 macro_rules! sockets {
-    ($($name:ty),*) => {$(
-        impl AsSocket for $name {
+    ($($name:ident),*) => {$(
+        impl<H: Home> AsSocket for $name<H> {
             fn as_socket(&self) -> BorrowedSocket<'_> {
                 self.handle().sys.borrow_socket()
             }
         }
 
-        impl AsRawSocket for $name {
+        impl<H: Home> AsRawSocket for $name<H> {
             fn as_raw_socket(&self) -> RawSocket {
                 self.as_socket().as_raw_socket()
             }
@@ -57,24 +58,24 @@ macro_rules! sockets {
         /// Takes an open socket in, of the right kind, made for overlapped I/O; the library closes it.
         impl From<OwnedSocket> for $name {
             fn from(socket: OwnedSocket) -> $name {
-                <$name>::from_socket(socket.into())
+                $name::from_socket(socket.into())
             }
         }
 
         impl From<Socket> for $name {
             fn from(socket: Socket) -> $name {
-                <$name>::from_socket(socket)
+                $name::from_socket(socket)
             }
         }
 
-        impl $name {
+        impl<H: Home> $name<H> {
             /// Takes the socket out, with nothing of the library left on it (before Windows 8.1 it stays associated with its
             /// port). Refused, with the object given back, while operations are in flight or other handles of it exist.
-            pub fn into_descriptor(self) -> Result<OwnedSocket, crate::Refused<$name>> {
+            pub fn into_descriptor(self) -> Result<OwnedSocket, crate::Refused<$name<H>>> {
                 match self.inner.0.into_descriptor() {
                     Ok(Descriptor::Socket(socket)) => Ok(socket),
                     Ok(Descriptor::File(_)) => unreachable!("a socket's object has a socket"),
-                    Err((handle, error)) => Err(crate::Refused { error, back: <$name>::from_handle(handle) }),
+                    Err((handle, error)) => Err(crate::Refused { error, back: $name::from_handle(handle) }),
                 }
             }
         }
@@ -84,16 +85,16 @@ macro_rules! sockets {
 sockets!(TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream, UnixDatagram);
 
 macro_rules! standard {
-    ($($name:ty, $std:ty;)*) => {$(
+    ($($name:ident, $std:ty;)*) => {$(
         impl From<$std> for $name {
             fn from(std: $std) -> $name {
                 OwnedSocket::from(std).into()
             }
         }
 
-        impl $name {
+        impl<H: Home> $name<H> {
             /// As [`into_descriptor`](Self::into_descriptor), as the standard library's type.
-            pub fn into_std(self) -> Result<$std, crate::Refused<$name>> {
+            pub fn into_std(self) -> Result<$std, crate::Refused<$name<H>>> {
                 self.into_descriptor().map(<$std>::from)
             }
         }
@@ -106,14 +107,14 @@ standard! {
     UdpSocket, std::net::UdpSocket;
 }
 
-impl AsHandle for File {
+impl<H: Home> AsHandle for File<H> {
     /// Panics for a file that is not open yet.
     fn as_handle(&self) -> BorrowedHandle<'_> {
         self.handle().sys.borrow_handle()
     }
 }
 
-impl AsRawHandle for File {
+impl<H: Home> AsRawHandle for File<H> {
     fn as_raw_handle(&self) -> RawHandle {
         self.handle().sys.core.handle()
     }
@@ -133,10 +134,10 @@ impl From<std::fs::File> for File {
     }
 }
 
-impl File {
+impl<H: Home> File<H> {
     /// Takes the handle out, with nothing of the library left on it (before Windows 8.1 it stays associated with its port).
     /// Refused, with the object given back, while operations are in flight, other handles of it exist, or it is not open.
-    pub fn into_descriptor(self) -> Result<OwnedHandle, crate::Refused<File>> {
+    pub fn into_descriptor(self) -> Result<OwnedHandle, crate::Refused<File<H>>> {
         match self.inner.0.into_descriptor() {
             Ok(Descriptor::File(file)) => Ok(file),
             Ok(Descriptor::Socket(_)) => unreachable!("a file's object has a file"),
@@ -146,7 +147,7 @@ impl File {
 
     /// As [`into_descriptor`](Self::into_descriptor), as the standard library's type. A file opened here has no position, so
     /// that `seek_read` and `seek_write` work on it, `read` and `write` do not.
-    pub fn into_std(self) -> Result<std::fs::File, crate::Refused<File>> {
+    pub fn into_std(self) -> Result<std::fs::File, crate::Refused<File<H>>> {
         self.into_descriptor().map(std::fs::File::from)
     }
 }

@@ -102,7 +102,7 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
         return (bytes, Err(error));
     }
     match &work.op {
-        Op::Accept => accepted(aside, bytes, &work.buffers, object),
+        Op::Accept | Op::AcceptMulti => accepted(aside, bytes, &work.buffers, object),
         Op::Connect { .. } => match update(core.socket(), SO_UPDATE_CONNECT_CONTEXT, None) {
             Ok(()) => (bytes, Ok(Value::None)),
             Err(_) if !core.is_open() => (bytes, Err(codes::of_end(Code::ConnectionAborted))),
@@ -113,7 +113,7 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
             let done = socket2::SockRef::from(&object.sys.borrow_socket()).shutdown(Shutdown::Read);
             (0, done.map(|()| Value::None).map_err(|error| Error::from_io(&error)))
         }
-        Op::Ready { .. } | Op::Disconnect | Op::Shutdown { .. } => (0, Ok(Value::None)),
+        Op::RecvMulti | Op::Ready { .. } | Op::Disconnect | Op::Shutdown { .. } => (0, Ok(Value::None)),
         Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } => (bytes, Ok(Value::None)),
         Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Post => {
             unreachable!("not an operation the kernel reports")
@@ -164,7 +164,10 @@ pub(super) unsafe fn adopt_early(header: NonNull<Header>, core: &Core) {
     // SAFETY: alive, as the caller says; once the status tells that the operation is over, the kernel has let go of `aside`.
     unsafe {
         let block = header.as_ptr();
-        if !matches!((*block).work.op, Op::Accept) || (*block).sys.stage != super::types::Stage::Kernel || status(header) != 0 {
+        if !matches!((*block).work.op, Op::Accept | Op::AcceptMulti)
+            || (*block).sys.stage != super::types::Stage::Kernel
+            || status(header) != 0
+        {
             return;
         }
         if let Aside::Accept { socket, .. } = &*(*block).sys.aside.get() {

@@ -6,11 +6,12 @@
 //!
 //! | atomic | partner |
 //! |---|---|
-//! | `NEWS` +1 after a lane was listed, or an operation taken out | the thread's load before it looks at the lanes, which it waits on |
+//! | `NEWS` +1 after a lane or a port was listed, or an operation taken out | the thread's load before it looks at the lanes, which it waits on |
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::attend::{self, Round};
 use super::futex::{futex_wait, futex_wake_one};
 use super::lanes::Core;
 use super::object::release;
@@ -28,11 +29,22 @@ fn lanes() -> MutexGuard<'static, Vec<(Arc<Core>, Lane)>> {
     lock(&LANES)
 }
 
-/// Lists a lane in which an operation is held. Called under the lane's lock.
-pub(super) fn list(core: &Arc<Core>, lane: Lane) -> Result<(), Error> {
+fn thread() -> Result<(), Error> {
     static THREAD: OnceLock<Result<(), Error>> = OnceLock::new();
     let spawn = || std::thread::Builder::new().name("proactor-held".into()).spawn(run);
-    (*THREAD.get_or_init(|| spawn().map(drop).map_err(|error| Error::from_io(&error))))?;
+    *THREAD.get_or_init(|| spawn().map(drop).map_err(|error| Error::from_io(&error)))
+}
+
+/// Has the thread look at the ports of `attend.rs`.
+pub(super) fn wake() -> Result<(), Error> {
+    thread()?;
+    tell();
+    Ok(())
+}
+
+/// Lists a lane in which an operation is held. Called under the lane's lock.
+pub(super) fn list(core: &Arc<Core>, lane: Lane) -> Result<(), Error> {
+    thread()?;
     let mut lanes = lanes();
     if !lanes.iter().any(|(known, side)| Arc::ptr_eq(known, core) && *side == lane) {
         lanes.push((core.clone(), lane));
@@ -61,7 +73,11 @@ fn run() {
             }
         }
         drop(now);
-        let wait = if lanes().is_empty() { Wait::Forever } else { Wait::from(LOOK) };
+        let wait = match attend::round() {
+            Round::Busy => continue,
+            Round::NoPorts if lanes().is_empty() => Wait::Forever,
+            Round::Quiet | Round::NoPorts => Wait::from(LOOK),
+        };
         futex_wait(&NEWS, news, wait);
     }
 }

@@ -5,6 +5,7 @@
 //! | atomic | partner |
 //! |---|---|
 //! | `inside` store true (SeqCst), then the port's `closed` is looked at | `closed` is set (SeqCst), then `inside` is looked at |
+//! | the same, then the port's `stows` is looked at | see `attend.rs` |
 //!
 //! So the wait is alertable, and the APCs others queue to a thread run there too.
 //!
@@ -35,6 +36,11 @@ pub(super) struct Members(Mutex<Vec<Arc<Member>>>);
 impl Members {
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Member>>> {
         lock(&self.0)
+    }
+
+    /// Whether any thread is inside.
+    pub fn any_inside(&self) -> bool {
+        self.lock().iter().any(|member| member.inside.load(Ordering::SeqCst))
     }
 
     /// Ends the waits of all threads inside.
@@ -93,15 +99,15 @@ impl Drop for Inside {
 }
 
 /// Enters a port's `get`.
-pub(super) fn enter(port: &Arc<Port>) -> Result<Inside, Error> {
+pub(super) fn enter(port: &Port) -> Result<Inside, Error> {
     BINDING.with_borrow_mut(|slot| {
         let binding = match slot {
             Some(binding) => binding,
             None => slot.insert(Binding::new()?),
         };
-        if !std::ptr::eq(binding.port.as_ptr(), Arc::as_ptr(port)) {
+        if !std::ptr::eq(binding.port.as_ptr(), port) {
             binding.leave();
-            binding.port = Arc::downgrade(port);
+            binding.port = port.downgrade();
             port.members().lock().push(binding.member.clone());
         }
         binding.member.inside.store(true, Ordering::SeqCst);

@@ -20,7 +20,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 use super::super::{Contract, Plan};
 use super::futex::{futex_wait, futex_wake_one};
 use super::object::object_of;
-use super::port::Port;
+use super::port::{Port, Serves};
 use super::start::{self, Issued};
 use super::sys::Dequeued;
 use crate::error::Error;
@@ -46,7 +46,7 @@ pub(crate) fn process_port() -> Result<Arc<Port>, Error> {
 fn process() -> Result<&'static Arc<Port>, Error> {
     static PROCESS: OnceLock<Result<Arc<Port>, Error>> = OnceLock::new();
     let made = PROCESS.get_or_init(|| {
-        let port = Port::make(Plan::ALONE, Contract::NO_PACKETS, true)?;
+        let port = Port::make(Plan::ALONE, Contract::NO_PACKETS, Serves::Process)?;
         let served = port.clone();
         std::thread::Builder::new()
             .name("proactor-io".into())

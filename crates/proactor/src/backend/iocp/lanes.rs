@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Networking::WinSock::SOCKET;
 
+use super::multi::is_multi;
 use super::types::{Descriptor, Stage};
 use super::{finish, held, start, sys};
 use crate::error::Code;
@@ -47,6 +48,8 @@ pub(super) struct List {
     tail: Option<NonNull<Header>>,
     /// Operations that wait for those before them: a later one must not overtake them.
     pub held: usize,
+    /// Operations of many completions, which all others of the lane wait for.
+    multis: usize,
 }
 
 // SAFETY: the list holds started operations, whose blocks any thread may work on under the lock.
@@ -64,6 +67,7 @@ impl List {
                 Some(tail) => (*tail.as_ptr()).sys.next = Some(header),
                 None => self.head = Some(header),
             }
+            self.multis += usize::from(is_multi(&(*header.as_ptr()).work.op));
         }
         self.tail = Some(header);
     }
@@ -82,11 +86,12 @@ impl List {
                 Some(next) => (*next.as_ptr()).sys.prev = prev,
                 None => self.tail = prev,
             }
+            self.multis -= usize::from(is_multi(&(*header.as_ptr()).work.op));
         }
     }
 
     /// Whether an operation of this list has to wait for those before it: a shutdown for every send, and everything for
-    /// what waits already.
+    /// what waits already, and for an operation of many completions.
     ///
     /// # Safety
     /// The block is in this list.
@@ -94,9 +99,10 @@ impl List {
         // SAFETY: listed, so alive; guarded by the lock, but for the status, which only the kernel writes.
         unsafe {
             let ends_sending = start::ends_sending(&(*header.as_ptr()).work.op);
-            (ends_sending || self.held > 0)
+            (ends_sending || self.held > 0 || self.multis > 0)
                 && self.iter().take_while(|before| *before != header).any(|before| match (*before.as_ptr()).sys.stage {
                     Stage::Held => true,
+                    Stage::Kernel if is_multi(&(*before.as_ptr()).work.op) => true,
                     Stage::Kernel => ends_sending && !finish::is_over(before),
                     Stage::Queued | Stage::Running => ends_sending,
                     Stage::Settled => false,
@@ -193,6 +199,13 @@ impl Core {
                 let block = header.as_ptr();
                 let still_pending = match (*block).sys.stage {
                     Stage::Queued | Stage::Running | Stage::Held => true,
+                    // Between two calls it is pending all the same.
+                    Stage::Kernel if is_multi(&(*block).work.op) => {
+                        if self.is_open() {
+                            self.cancel_in_kernel(header);
+                        }
+                        true
+                    }
                     Stage::Kernel => self.is_open() && self.cancel_in_kernel(header),
                     Stage::Settled => false,
                 };

@@ -13,15 +13,19 @@
 //! | `object.rs` | start, cancel, close; how an operation ends |
 //! | `start.rs` | the one match over operations: how each is given to the kernel |
 //! | `finish.rs` | what a completed operation brought |
+//! | `multi.rs` | operations of many completions |
 //! | `port.rs`, `inside.rs` | the port, and the threads inside its `get` |
+//! | `route.rs` | the ways to a port, and what a thread's own port is |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
 //! | `held.rs` | who starts what had to wait for the operations before it |
+//! | `attend.rs` | who fetches packets when nobody does and somebody waits |
 //! | `blocking.rs` | calls that have no overlapped form |
 //! | `doors.rs` | handles and the standard library's types, in and out |
 //!
 //! No lock is held while user code runs; the lock of a lane is held over the kernel's call that starts an operation,
 //! which never blocks.
 
+mod attend;
 mod blocking;
 mod codes;
 mod doors;
@@ -32,8 +36,10 @@ mod held;
 mod inside;
 mod issuer;
 mod lanes;
+mod multi;
 mod object;
 mod port;
+mod route;
 mod start;
 mod sys;
 mod types;
@@ -44,6 +50,7 @@ pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use port::Port;
+pub(crate) use route::{PortRef, Remote, WeakRef};
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
 
 use super::{Backend, BackendInfo};

@@ -14,10 +14,11 @@ use std::ptr::NonNull;
 
 use super::events::Waiter;
 use super::lanes::{Core, List, NONE, as_handle};
+use super::multi::Step;
 use super::port::Port;
 use super::start::{self, Issued};
 use super::types::{Descriptor, Stage};
-use super::{codes, events, finish, held, issuer, sys};
+use super::{codes, events, finish, held, issuer, multi, sys};
 use crate::deliver::{self, Packets};
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object, Which};
@@ -96,6 +97,9 @@ pub(crate) unsafe fn start(header: NonNull<Header>) {
         let (core, port) = (&object_of(header).sys.core, port_of(header));
         let is_packet = matches!((*block).delivery, Delivery::Packet);
         (*block).sys.lane = (*block).work.op.lane();
+        if multi::is_multi(&(*block).work.op) {
+            port.multi_begins();
+        }
         if !is_packet {
             // Before the lock: a callback that waits for the lock may keep the system from registering another wait.
             match events::take() {
@@ -146,7 +150,7 @@ unsafe fn give(header: NonNull<Header>) -> Issued {
     unsafe {
         match (*header.as_ptr()).delivery {
             Delivery::Overlapped(_) => issuer::on_its_thread(header),
-            Delivery::Packet | Delivery::None => start::issue(header, object_of(header)),
+            Delivery::Packet | Delivery::Part | Delivery::None => start::issue(header, object_of(header)),
         }
     }
 }
@@ -238,7 +242,15 @@ pub(super) unsafe fn retire(header: NonNull<Header>, packets: &mut impl Packets)
                 return not_over(list, header);
             }
             let (bytes, result) = finish::outcome(header, object);
-            (*block).work.settle(bytes, result);
+            match multi::step(header, object, bytes, result) {
+                Step::Last(bytes, result) => (*block).work.settle(bytes, result),
+                Step::More(bytes, value) => {
+                    // First, so that whoever takes the next one comes after it.
+                    deliver::part(header, bytes, value, packets);
+                    return go_on(list, header);
+                }
+                Step::Again => return go_on(list, header),
+            }
         }
         list.unlink(header);
         let held = list.held > 0;
@@ -246,7 +258,31 @@ pub(super) unsafe fn retire(header: NonNull<Header>, packets: &mut impl Packets)
         if held {
             held::tell();
         }
+        if multi::is_multi(&(*block).work.op) {
+            port_of(header).multi_ended();
+        }
         deliver::complete(header, packets);
+    }
+}
+
+/// Makes the next call of an operation of many completions, or ends it if it was asked to.
+///
+/// # Safety
+/// The block is in the locked list, its last call is over, and its completion was taken by the caller.
+unsafe fn go_on(list: MutexGuard<'_, List>, header: NonNull<Header>) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let object = object_of(header);
+        // Once on its way again, the operation may end, and its object go, before the lock is released.
+        let _keep = object.sys.core.clone();
+        match (*header.as_ptr()).sys.ended {
+            Some(code) => conclude(list, header, 0, Err(codes::of_end(code))),
+            None => {
+                (*header.as_ptr()).sys.flags.get().write(0);
+                let issued = start::issue(header, object);
+                issue(list, header, issued);
+            }
+        }
     }
 }
 
@@ -261,18 +297,17 @@ unsafe fn not_over(list: MutexGuard<'_, List>, header: NonNull<Header>) {
     unsafe {
         let block = header.as_ptr();
         let object = object_of(header);
-        // Once on its way again, the operation may end, and its object go, before the lock is released.
-        let _keep = object.sys.core.clone();
-        let receives = matches!((*block).work.op, Op::Accept | Op::Recv | Op::RecvFrom | Op::Ready { .. });
+        let op = &(*block).work.op;
+        let receives = multi::is_multi(op) || matches!(op, Op::Accept | Op::Recv | Op::RecvFrom | Op::Ready { .. });
         if (*block).sys.ended.is_none()
             && object.sys.core.is_open()
             && !port_of(header).is_closed()
             && receives
-            && list.iter().count() == 1
+            && list.iter().filter(|other| (*other.as_ptr()).sys.stage != Stage::Held).count() == 1
         {
-            let issued = start::issue(header, object);
-            return issue(list, header, issued);
+            return go_on(list, header);
         }
+        let _keep = object.sys.core.clone();
         let code = (*block).sys.ended.unwrap_or(Code::Cancelled);
         conclude(list, header, 0, Err(codes::of_end(code)));
     }

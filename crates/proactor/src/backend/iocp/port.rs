@@ -19,6 +19,7 @@ use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 
 use super::super::{Contract, Got, Plan};
+use super::attend::Needs;
 use super::inside::{self, Members};
 use super::lanes::Core;
 use super::object;
@@ -26,7 +27,7 @@ use super::sys::{Dequeued, Iocp};
 use crate::deliver::{self, Packets};
 use crate::error::{Code, Error};
 use crate::handle::Which;
-use crate::op::{Header, Op, free_block};
+use crate::op::{Header, Op, free_block, thread_number};
 use crate::port::{Entry, Fetch};
 use crate::shim::{Arc, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Wait;
@@ -39,6 +40,8 @@ const FRONT: usize = 2;
 const MOST: usize = 64;
 /// How long a close waits for the kernel before it leaves that to a thread of the library.
 const CLOSE_WAIT: Duration = Duration::from_millis(100);
+/// How long the close of a thread's own port waits, which has no other thread to leave it to.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Port {
     iocp: Iocp,
@@ -49,10 +52,27 @@ pub(crate) struct Port {
     /// Its length, to be looked at without the lock.
     front_len: AtomicUsize,
     members: Members,
+    needs: Needs,
+    /// Held, and said to be, while packets are on their way from the kernel to `front`.
+    stowing: Mutex<()>,
+    stows: AtomicBool,
     /// The objects whose home this is; those that are gone are swept out before the list grows.
     objects: Mutex<Vec<Weak<Core>>>,
-    is_process: bool,
+    serves: Serves,
+    /// A thread's own port has a way in for others, so its blocks are `Send`.
+    open_to_others: AtomicBool,
     this: Weak<Port>,
+}
+
+/// Whose packets a port carries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// Those of any threads.
+    Anyone,
+    /// None: it is the library's own.
+    Process,
+    /// Those of the thread of this number alone; what they carry may not be dropped elsewhere.
+    Owner(u64),
 }
 
 /// A bare post whose count does not fit the kernel's packet.
@@ -81,12 +101,32 @@ impl Packets for ToFetch<'_, '_> {
     }
 }
 
-impl Port {
-    pub fn new(plan: Plan, contract: Contract) -> Result<Arc<Port>, Error> {
-        Port::make(plan, contract, false)
+/// Packets go to `front`, for whoever comes to fetch them.
+struct ToFront<'a>(&'a Port);
+
+impl Packets for ToFront<'_> {
+    fn packet(&mut self, entry: Entry) {
+        let mut front = self.0.front();
+        front.push_back(entry);
+        self.0.front_len.store(front.len(), Ordering::SeqCst);
     }
 
-    pub(super) fn make(plan: Plan, contract: Contract, is_process: bool) -> Result<Arc<Port>, Error> {
+    fn bury(&mut self, _: NonNull<Header>) {
+        unreachable!("the kernel's packets are those of packet operations");
+    }
+}
+
+impl Port {
+    pub fn new(plan: Plan, contract: Contract) -> Result<Arc<Port>, Error> {
+        Port::make(plan, contract, Serves::Anyone)
+    }
+
+    /// A port for the calling thread alone.
+    pub fn private(contract: Contract) -> Result<Arc<Port>, Error> {
+        Port::make(Plan::ALONE, contract, Serves::Owner(thread_number()))
+    }
+
+    pub(super) fn make(plan: Plan, contract: Contract, serves: Serves) -> Result<Arc<Port>, Error> {
         // The kernel sees who blocks, and cannot be asked not to look.
         let Plan { concurrency, block_monitor: _unused } = plan;
         let iocp = Iocp::new(concurrency)?;
@@ -97,8 +137,12 @@ impl Port {
             front: Mutex::default(),
             front_len: AtomicUsize::new(0),
             members: Members::default(),
+            needs: Needs::default(),
+            stowing: Mutex::default(),
+            stows: AtomicBool::new(false),
             objects: Mutex::default(),
-            is_process,
+            serves,
+            open_to_others: AtomicBool::new(false),
             this: this.clone(),
         }))
     }
@@ -119,26 +163,47 @@ impl Port {
         &self.iocp
     }
 
+    pub(super) fn downgrade(&self) -> Weak<Port> {
+        self.this.clone()
+    }
+
     pub(super) fn members(&self) -> &Members {
         &self.members
     }
 
-    /// Overlapped operations need nobody in `get`: their events see to that.
-    pub fn attend(&self) {}
+    /// Called where it is known that the packets' blocks are `Send`.
+    pub(super) fn open_to_others(&self) {
+        self.open_to_others.store(true, Ordering::SeqCst);
+    }
 
-    pub fn attended(&self) {}
+    /// Whether the calling thread may drop what packets carry.
+    fn may_drop(&self) -> bool {
+        match self.serves {
+            Serves::Anyone | Serves::Process => true,
+            Serves::Owner(owner) => owner == thread_number() || self.open_to_others.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Whether packets come here at all.
+    pub(super) fn carries_packets(&self) -> bool {
+        self.serves != Serves::Process
+    }
+
+    pub(super) fn needs(&self) -> &Needs {
+        &self.needs
+    }
 
     // ---- objects ----
 
     /// Has a handle's packets come here. On the process's own port there are none, and nothing would take the handle off
     /// it again on a system without `sys::dissociate`.
     pub(super) fn associate(&self, handle: HANDLE) -> Result<(), Error> {
-        if self.is_process { Ok(()) } else { self.iocp.associate(handle) }
+        if self.carries_packets() { self.iocp.associate(handle) } else { Ok(()) }
     }
 
     /// Remembers an object for this port's close.
     pub(super) fn enroll(&self, core: &Arc<Core>) {
-        if self.is_process {
+        if !self.carries_packets() {
             return;
         }
         let mut objects = self.objects();
@@ -210,8 +275,8 @@ impl Port {
     /// Gives fetched packets back unhandled, to be fetched first.
     pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
         for _ in 0..self.push_front(entries) {
-            // Somebody may be waiting. A failure is made good by the next `get`, which looks there first.
-            let _ = self.iocp.post(FRONT, 0, std::ptr::from_ref(self).cast());
+            // Somebody may be waiting.
+            self.tell_of_front();
         }
         if self.is_closed() {
             self.drain(Wait::Poll);
@@ -232,11 +297,12 @@ impl Port {
 
     // ---- get ----
 
-    pub fn get(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+    pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
         if self.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
         let _inside = inside::enter(self)?;
+        self.after_stowing();
         loop {
             if self.is_closed() {
                 return Ok(Got::Abandoned);
@@ -265,7 +331,9 @@ impl Port {
         match self.iocp.dequeue(&mut entries[..room], wait) {
             Dequeued::Entries(count) => {
                 for entry in &entries[..count] {
-                    self.take(entry, out);
+                    if self.take(entry, &mut ToFetch(self, out)) {
+                        self.pop_front(out);
+                    }
                 }
                 Ok(false)
             }
@@ -275,18 +343,19 @@ impl Port {
         }
     }
 
-    /// Turns a packet of the kernel's into an entry.
-    fn take(&self, entry: &OVERLAPPED_ENTRY, out: &mut Fetch<'_>) {
+    /// Turns a packet of the kernel's into an entry. Whether it only says that `front` is to be looked at.
+    fn take(&self, entry: &OVERLAPPED_ENTRY, packets: &mut impl Packets) -> bool {
         let Some(overlapped) = NonNull::new(entry.lpOverlapped) else {
             let bytes = entry.dwNumberOfBytesTransferred as usize;
-            return ToFetch(self, out).packet(Entry { block: None, key: entry.lpCompletionKey, bytes });
+            packets.packet(Entry { block: None, key: entry.lpCompletionKey, bytes });
+            return false;
         };
         match entry.lpCompletionKey {
-            FRONT => self.pop_front(out),
+            FRONT => return true,
             LARGE => {
                 // SAFETY: packets of this key are `post`'s boxes, each fetched once.
                 let large = unsafe { Box::from_raw(overlapped.as_ptr().cast::<Large>()) };
-                ToFetch(self, out).packet(Entry { block: None, key: large.key, bytes: large.bytes });
+                packets.packet(Entry { block: None, key: large.key, bytes: large.bytes });
             }
             // Handles are associated with key OPERATION alone.
             _ => {
@@ -294,12 +363,46 @@ impl Port {
                 // SAFETY: a block that was posted, or whose operation this is the one completion of.
                 unsafe {
                     if matches!((*header.as_ptr()).work.op, Op::Post) {
-                        return ToFetch(self, out).packet(Entry::of_block(header));
+                        packets.packet(Entry::of_block(header));
+                    } else {
+                        object::retire(header, packets);
                     }
-                    object::retire(header, &mut ToFetch(self, out));
                 }
             }
         }
+        false
+    }
+
+    /// Takes from the kernel what there is, if nobody is inside, and only queues it. Whether there may be more.
+    pub(super) fn stow(&self) -> bool {
+        let _one_at_a_time = lock(&self.stowing);
+        self.stows.store(true, Ordering::SeqCst);
+        let mut entries = [OVERLAPPED_ENTRY::default(); MOST];
+        let mut count = 0;
+        if !self.is_closed()
+            && !self.members.any_inside()
+            && let Dequeued::Entries(some) = self.iocp.dequeue(&mut entries, Wait::Poll)
+        {
+            count = some;
+        }
+        for entry in &entries[..count] {
+            // Who enters looks at `front` first: nobody has to be told of it.
+            self.take(entry, &mut ToFront(self));
+        }
+        self.stows.store(false, Ordering::SeqCst);
+        count > 0
+    }
+
+    /// What another thread has taken from the kernel is in `front` when this returns.
+    fn after_stowing(&self) {
+        if self.stows.load(Ordering::SeqCst) {
+            drop(lock(&self.stowing));
+        }
+    }
+
+    fn tell_of_front(&self) {
+        // A failure is made good by the next `get`, which looks there first.
+        let _ = self.iocp.post(FRONT, 0, std::ptr::from_ref(self).cast());
     }
 
     // ---- close ----
@@ -311,6 +414,7 @@ impl Port {
             return;
         }
         self.members.wake();
+        self.after_stowing();
         self.reap();
     }
 
@@ -321,10 +425,11 @@ impl Port {
             core.cancel(Which::Packets, Code::Cancelled);
         }
         self.drain(Wait::Poll);
-        let end = Instant::now() + CLOSE_WAIT;
+        let has_owner = matches!(self.serves, Serves::Owner(_));
+        let end = Instant::now() + if has_owner { PATIENCE } else { CLOSE_WAIT };
         while self.awaits_kernel() {
             if Instant::now() >= end {
-                return self.drain_later();
+                return if has_owner { self.give_up() } else { self.drain_later() };
             }
             self.drain(Wait::Until(Instant::now() + Duration::from_millis(1)));
         }
@@ -349,8 +454,16 @@ impl Port {
         }
     }
 
+    /// What a thread's own port carries may be dropped on that thread alone, which has waited long enough.
+    fn give_up(&self) {
+        log::warn!("proactor: operations of a closed per-thread port do not end; their memory is left to them");
+    }
+
     /// Drops what is queued: the port is closed. Waits for the first packet, if at all.
     fn drain(&self, mut wait: Wait) {
+        if !self.may_drop() {
+            return;
+        }
         let mut slots = [const { None }; MOST];
         let mut out = Fetch::new(&mut slots);
         self.pop_front(&mut out);

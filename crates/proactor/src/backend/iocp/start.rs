@@ -64,7 +64,7 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
     // it returns; and calls `begin` once, before the kernel's call.
     unsafe {
         match &work.op {
-            Op::Accept => accept(&call, buffers, object.kind),
+            Op::Accept | Op::AcceptMulti => accept(&call, buffers, object.kind),
             Op::Connect { to } => connect(&call, buffers, to, object.kind),
             Op::Recv => recv(&call, buffers.as_slice()),
             Op::Send => call.winsock(|ov| {
@@ -78,6 +78,8 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
                 WSASend(socket, RawBuf::wsabufs(bufs), count, null_mut(), 0, ov, None)
             }),
             Op::SendTo { to } => send_to(&call, buffers, to),
+            // Its data is taken when this is dequeued.
+            Op::RecvMulti => recv(&call, &[RawBuf::default()]),
             Op::Ready { interest: Interest::Read } if object.kind.is_stream() => recv(&call, &[RawBuf::default()]),
             Op::Ready { interest: Interest::Read } => poll(&call, Poll::readable(socket)),
             Op::Ready { interest: Interest::Write } => poll(&call, Poll::writable(socket)),

@@ -140,6 +140,13 @@ pub(crate) struct BlockState {
     pub(super) armed: bool,
 }
 
+impl BlockState {
+    /// Makes it ready for another operation.
+    pub fn renew(&mut self) {
+        *self = BlockState::default();
+    }
+}
+
 const _: () = {
     assert!(std::mem::offset_of!(Header, sys) == 0);
     assert!(std::mem::offset_of!(BlockState, overlapped) == 0);

@@ -216,6 +216,9 @@ impl Port {
         let (result, dead) = {
             let mut core = self.core.borrow_mut();
             let result = work(&mut core);
+            if core.sink.dead.is_empty() {
+                return result;
+            }
             (result, std::mem::take(&mut core.sink.dead))
         };
         bury(dead);
@@ -263,37 +266,45 @@ impl Port {
         }
     }
 
-    pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+    /// A packet that is there without entering the kernel.
+    #[inline]
+    pub fn next(&self) -> Result<Option<Entry>, Error> {
         epoll::check_fork()?;
         if self.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
+        Ok(self.with(|core| {
+            core.fetches = core.fetches.wrapping_add(1);
+            if core.fetches.is_multiple_of(ENTER_EVERY) && !core.sink.ready.is_empty() {
+                core.enter(Wait::Poll);
+                // Behind what is queued, but not for ever.
+                while core.reap_one(&self.remote) {}
+                core.sink.ready.extend(std::iter::from_fn(|| self.remote.pop()));
+            }
+            loop {
+                match core.sink.ready.pop_front() {
+                    None if core.reap_one(&self.remote) => {}
+                    None => return self.remote.pop(),
+                    entry => return entry,
+                }
+            }
+        }))
+    }
+
+    pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
         let mut looked = false;
         loop {
-            self.with(|core| {
-                core.fetches = core.fetches.wrapping_add(1);
-                if core.fetches.is_multiple_of(ENTER_EVERY) && !core.sink.ready.is_empty() {
-                    core.enter(Wait::Poll);
-                    // Behind what is queued, but not for ever.
-                    while core.reap_one(&self.remote) {}
-                    core.sink.ready.extend(std::iter::from_fn(|| self.remote.pop()));
+            if looked && self.is_closed() {
+                return Ok(Got::Abandoned);
+            }
+            while out.room() > 0 {
+                match self.next()? {
+                    Some(entry) => drop(out.push(entry)),
+                    None => break,
                 }
-                while out.room() > 0 {
-                    match core.sink.ready.pop_front() {
-                        Some(entry) => drop(out.push(entry)),
-                        None if core.reap_one(&self.remote) => {}
-                        None => match self.remote.pop() {
-                            Some(entry) => drop(out.push(entry)),
-                            None => break,
-                        },
-                    }
-                }
-            });
+            }
             if !out.is_empty() {
                 return Ok(Got::Entries);
-            }
-            if self.is_closed() {
-                return Ok(Got::Abandoned);
             }
             if looked && wait.is_over() {
                 return Ok(Got::TimedOut);

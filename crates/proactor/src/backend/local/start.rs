@@ -217,20 +217,6 @@ fn send(lanes: &mut Lanes, work: &mut Work, sys: &mut epoll::BlockState) -> Aske
     if work.buffers.total() == 0 && work.buffers.count() == 0 {
         return done(0);
     }
-    loop {
-        match work.buffers.with_rest(0, |bufs| epoll::send(lanes.fd, bufs, None)) {
-            Ok(n) => {
-                work.bytes += n;
-                work.buffers.advance(n);
-                if work.buffers.total() == 0 {
-                    return done(work.bytes);
-                }
-            }
-            Err(libc::EINTR) => {}
-            Err(libc::EAGAIN) => break,
-            Err(errno) => return broken_send(lanes, work, errno),
-        }
-    }
     const FLAGS: libc::c_int = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
     let fd = types::Fd(lanes.fd);
     match work.buffers.as_slice() {

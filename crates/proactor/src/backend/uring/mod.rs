@@ -226,7 +226,6 @@ impl Ring {
                 }
             }
             drop(completions);
-            let mut empty = n < over.len();
             while n < over.len() && state.in_flight.len() - state.free.len() < ENTRIES as usize * 2 {
                 let Some(header) = state.later.pop_front() else { break };
                 // SAFETY: the line's own block; `cancelled` is guarded by the lock.
@@ -248,7 +247,8 @@ impl Ring {
                 // Fetches what had no room, too.
                 self.submit();
             }
-            empty &= !overflown;
+            // Room in `over` is left only when the queue is empty, and the line too or the ring full.
+            let finished = n < over.len() && !overflown;
             drop(state);
             for (header, result) in over[..n].iter_mut().filter_map(Option::take) {
                 // SAFETY: out of the ring's lists and over, so this thread's.
@@ -256,7 +256,7 @@ impl Ring {
                 deliver_settled(header, bytes, result, packets);
             }
             // What completes from here on is an event of its own.
-            if empty {
+            if finished {
                 return;
             }
         }
