@@ -173,7 +173,7 @@ pub(crate) enum Remote {
 impl Remote {
     pub fn post(&self, entry: Entry) -> Result<(), Entry> {
         match self {
-            Remote::Shared(port) => port.post(entry),
+            Remote::Shared(port) => port.post_remote(entry),
             Remote::Local(remote) if epoll::is_forked() || remote.is_closed() => Err(entry),
             Remote::Local(remote) => remote.post(entry),
         }

@@ -90,7 +90,7 @@ fn a_wait_that_ends_first_is_error_258_and_the_operation_goes_on() {
 #[test]
 fn bytes_are_reported_on_failure_too() {
     let (ours, mut peer) = stream();
-    let send = start(ours.send(vec![7; 16 << 20]));
+    let send = pending(start(ours.send(vec![7; 16 << 20])));
     peer.read_exact(&mut [0; 4096]).unwrap();
     reset(peer);
     let done = finish(send);

@@ -20,4 +20,6 @@ mod fork;
 #[cfg(target_os = "linux")]
 mod idle;
 #[cfg(target_os = "linux")]
+mod per_thread;
+#[cfg(target_os = "linux")]
 mod ten_thousand;

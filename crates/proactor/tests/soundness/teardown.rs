@@ -9,7 +9,7 @@
 use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,15 @@ const IN_THE_FILE: u8 = 0x11;
 const POISON: u8 = 0xDD;
 static POISONED: [u8; SIZE] = [POISON; SIZE];
 
+/// Remembers what is never given back, so that it is not taken for a leak.
+pub fn forever<T>(start: *mut T) {
+    static ALL: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    ALL.lock().unwrap().push(start.expose_provenance());
+}
+
 /// Memory that outlives every buffer made of it.
 #[derive(Clone, Copy)]
-struct Place {
+pub struct Place {
     start: *mut u8,
     freed: &'static AtomicBool,
 }
@@ -35,38 +41,42 @@ unsafe impl Send for Place {}
 unsafe impl Sync for Place {}
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         let layout = Layout::from_size_align(SIZE, 4096).unwrap();
         // SAFETY: the layout has a size.
         let start = unsafe { alloc(layout) };
         if start.is_null() {
             handle_alloc_error(layout);
         }
-        Place { start, freed: Box::leak(Box::default()) }
+        let freed: &'static AtomicBool = Box::leak(Box::default());
+        // Kept for ever, and where a leak detector sees that.
+        forever(start);
+        forever(std::ptr::from_ref(freed).cast_mut());
+        Place { start, freed }
     }
 
-    fn buffer(self) -> Buffer {
+    pub fn buffer(self) -> Buffer {
         // SAFETY: SIZE bytes that nothing uses now.
         unsafe { self.start.write_bytes(0, SIZE) };
         self.freed.store(false, Ordering::SeqCst);
         Buffer(self)
     }
 
-    fn is_freed(self) -> bool {
+    pub fn is_freed(self) -> bool {
         self.freed.load(Ordering::SeqCst)
     }
 
-    fn is_poisoned(self) -> bool {
+    pub fn is_poisoned(self) -> bool {
         // SAFETY: SIZE initialized bytes. If something writes them meanwhile the test is about to fail.
         let bytes = unsafe { std::slice::from_raw_parts(std::hint::black_box(self.start), SIZE) };
         bytes == POISONED
     }
 }
 
-struct Buffer(Place);
+pub struct Buffer(Place);
 
 impl Buffer {
-    fn whole(&mut self) -> &mut [u8] {
+    pub fn whole(&mut self) -> &mut [u8] {
         // SAFETY: SIZE initialized bytes, this value's own while it lives.
         unsafe { std::slice::from_raw_parts_mut(self.0.start, SIZE) }
     }
@@ -97,7 +107,7 @@ impl Drop for Buffer {
     }
 }
 
-struct Scratch(PathBuf);
+pub struct Scratch(pub PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
@@ -126,10 +136,11 @@ fn each<A, B, C>(in_order: (A, B, C)) {
 }
 
 /// Waits until every buffer is dropped, and looks for a while whether one is written after that.
-fn assert_untouched(places: &[Place], order: &str) {
+pub fn assert_untouched(places: &[Place], order: &str) {
     let end = Instant::now() + Duration::from_secs(20);
-    while !places.iter().all(|place| place.is_freed()) {
-        assert!(Instant::now() < end, "{order}: a buffer is never freed");
+    let held = || (0..places.len()).filter(|n| !places[*n].is_freed()).collect::<Vec<_>>();
+    while !held().is_empty() {
+        assert!(Instant::now() < end, "{order}: buffers {:?} are never freed", held());
         std::thread::sleep(Duration::from_millis(1));
     }
     let end = Instant::now() + Duration::from_millis(50);
@@ -148,9 +159,7 @@ fn everything_dropped_in_every_order(name: &str) {
         println!("SKIP {name}: the file system of the temporary directory has no direct I/O");
         return;
     }
-    // Kept for ever, and where a leak detector sees that.
-    static PLACES: OnceLock<Vec<Place>> = OnceLock::new();
-    let places = PLACES.get_or_init(|| (0..READS).map(|_| Place::new()).collect());
+    let places: Vec<Place> = (0..READS).map(|_| Place::new()).collect();
     let at = |n: usize| (n * SIZE) as u64;
     let mut pending = 0;
     // Overlapped, on a user's port and on the process's own.
@@ -163,7 +172,7 @@ fn everything_dropped_in_every_order(name: &str) {
             places.iter().enumerate().map(|(n, place)| file.read_at(place.buffer(), at(n)).start().unwrap()).collect();
         pending += reads.iter().filter(|read| !read.is_complete()).count();
         drop_all(reads, file, port);
-        assert_untouched(places, order);
+        assert_untouched(&places, order);
     }
     println!("{name}: {pending} of {} overlapped reads were pending when everything was dropped", 12 * READS);
     if pending <= READS {
@@ -189,7 +198,7 @@ fn everything_dropped_in_every_order(name: &str) {
             true => each((file, port, ())),
             false => each((port, file, ())),
         }
-        assert_untouched(places, if file_first { "packets: file, port" } else { "packets: port, file" });
+        assert_untouched(&places, if file_first { "packets: file, port" } else { "packets: port, file" });
     }
 }
 

@@ -231,6 +231,16 @@ impl Port {
         Ok(())
     }
 
+    /// As `post`, to a port with an owner from any thread: what such a port carries may be dropped on any, too.
+    pub fn post_remote(&self, entry: Entry) -> Result<(), Entry> {
+        self.post(entry)?;
+        // The owner may have emptied the queue for the last time before the post was in it.
+        if self.is_closed() {
+            self.drop_queued();
+        }
+        Ok(())
+    }
+
     /// Gives fetched packets back unhandled, to be fetched first.
     pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
         self.queue.give_back(entries);
@@ -270,6 +280,10 @@ impl Port {
         {
             return;
         }
+        self.drop_queued();
+    }
+
+    fn drop_queued(&self) {
         while let Some(entry) = self.queue.pop() {
             entry.discard(&self.contract);
         }

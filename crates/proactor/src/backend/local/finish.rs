@@ -83,6 +83,12 @@ impl Core {
                 lane.pop();
                 self.settle(header, bytes, result);
             }
+            // SAFETY: as in `finish`. The cancel came too late for the accept, and nothing would end the wait.
+            Verdict::AwaitsData(child) if unsafe { (*header.as_ptr()).sys.cancelled } => {
+                lane.pop();
+                drop(child);
+                self.settle(header, 0, Err(Error::new(Code::Cancelled)));
+            }
             Verdict::AwaitsData(child) => {
                 lane.pop();
                 // SAFETY: as in `finish`.

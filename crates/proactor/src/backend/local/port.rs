@@ -205,7 +205,7 @@ impl Port {
 
     /// The way in for other threads.
     pub fn remote(&self) -> Arc<Remote> {
-        if !self.listens.replace(true) {
+        if !epoll::is_forked() && !self.listens.replace(true) {
             self.with(|core| core.listen(&self.remote));
         }
         self.remote.clone()
@@ -318,14 +318,22 @@ impl Port {
     pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait) -> bool {
         let mut looked = false;
         loop {
-            self.with(|core| while core.reap_one(&self.remote) {});
+            // A forked child has not got the ring's mappings.
+            if epoll::is_forked() {
+                return done();
+            }
+            self.with(|core| {
+                while core.reap_one(&self.remote) {}
+                // Posts that stay in their own queue would keep this thread from sleeping.
+                core.sink.ready.extend(std::iter::from_fn(|| self.remote.pop()));
+            });
             if self.is_closed() {
                 self.discard_ready();
             }
             if done() {
                 return true;
             }
-            if (looked && wait.is_over()) || epoll::is_forked() {
+            if looked && wait.is_over() {
                 return false;
             }
             self.enter(wait);
