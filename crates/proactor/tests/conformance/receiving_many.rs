@@ -274,6 +274,25 @@ fn with_no_buffer_free_it_ends_with_nothing_lost_and_goes_on_when_started_again(
 }
 
 #[test]
+fn it_goes_on_while_every_buffer_is_out_until_data_comes_that_needs_one() {
+    let port = port(1);
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 7);
+    let pool = BufferPool::new(1, 16);
+    let ticket = receive_many(&ours, &pool, 1);
+    for text in ["one", "two", "three"] {
+        peer.write_all(text.as_bytes()).unwrap();
+        let Came::Piece(piece) = came(take(&port)) else { panic!("it ended before '{text}'") };
+        assert_eq!(&piece[..], text.as_bytes());
+        // The only buffer is out, and nothing needs it.
+        nothing(&port);
+        drop(piece);
+    }
+    ours.cancel(ticket).unwrap();
+    assert_eq!(to_the_end(&port), (Vec::new(), 1, Err(Code::Cancelled)));
+}
+
+#[test]
 fn a_receive_started_behind_it_waits_for_its_end() {
     let port = port(1);
     let (ours, mut peer) = homeless();

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::local::Extra;
+use super::super::local::{Extra, Hunger};
 use crate::error::{Code, Error};
 use crate::op::Header;
 
@@ -61,6 +61,8 @@ pub(crate) struct BlockState {
     pub(in crate::backend) aside: Aside,
     /// The buffer group of a receive of many on a per-thread port.
     pub(in crate::backend) group: u16,
+    /// Where such a receive is that found no buffer.
+    pub(in crate::backend) hunger: Hunger,
     /// Kept from one operation of the block to the next.
     pub(in crate::backend) extra: Option<Box<Extra>>,
 }
@@ -75,6 +77,7 @@ impl Default for BlockState {
             cancelled: false,
             aside: Aside::None,
             group: u16::MAX,
+            hunger: Hunger::Fed,
             extra: None,
         }
     }
@@ -87,6 +90,7 @@ impl BlockState {
         (self.next, self.previous) = (None, None);
         (self.connecting, self.cancelled) = (false, false);
         self.group = u16::MAX;
+        self.hunger = Hunger::Fed;
         self.child = None;
         if !matches!(self.aside, Aside::None) {
             self.aside = Aside::None;

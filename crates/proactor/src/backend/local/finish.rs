@@ -8,7 +8,7 @@ use io_uring::cqueue;
 use super::super::uring;
 use super::lanes::Lanes;
 use super::port::{Core, object_of};
-use super::start::{Asked, NO_GROUP, broken_send, datagram, first_data};
+use super::start::{Asked, Hunger, NO_GROUP, broken_send, datagram, first_data};
 use crate::deliver;
 use crate::error::{Code, Error};
 use crate::handle::Kind;
@@ -205,6 +205,10 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
                     Verdict::More
                 }
             }
+        }
+        Op::RecvMulti if sys.hunger == Hunger::Waiting => {
+            sys.hunger = Hunger::Pressing;
+            Verdict::Again
         }
         Op::RecvMulti if n > 0 => Verdict::More,
         Op::Recv | Op::RecvMulti => match lanes.lost {

@@ -37,6 +37,17 @@ impl Extra {
 /// The buffer group of a receive of many, in the block.
 pub(super) const NO_GROUP: u16 = u16::MAX;
 
+/// Where a receive of many is that found no buffer: the kernel ends it then, though nothing may have come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum Hunger {
+    /// It has buffers.
+    Fed,
+    /// It waits until there is something to receive.
+    Waiting,
+    /// There is: without a buffer now, it ends.
+    Pressing,
+}
+
 /// What asking came to.
 pub(super) enum Asked {
     /// It was over at once.
@@ -153,9 +164,14 @@ pub(super) fn ask(lanes: &mut Lanes, header: NonNull<Header>, leases: &mut Lease
                 };
             }
             if !leases.has_buffers(sys.group) {
-                leases.leave(std::mem::replace(&mut sys.group, NO_GROUP));
-                return Asked::Done(0, Err(crate::buf::none_free()));
+                if sys.hunger == Hunger::Pressing {
+                    leases.leave(std::mem::replace(&mut sys.group, NO_GROUP));
+                    return Asked::Done(0, Err(crate::buf::none_free()));
+                }
+                sys.hunger = Hunger::Waiting;
+                return poll(libc::POLLIN | libc::POLLRDHUP);
             }
+            sys.hunger = Hunger::Fed;
             Asked::Submit(match ring.params().is_feature_recvsend_bundle() {
                 true => opcode::RecvMultiBundle::new(fd, sys.group).build(),
                 false => opcode::RecvMulti::new(fd, sys.group).build(),
