@@ -112,7 +112,28 @@ impl Core {
         self.doomed += 1;
         // SAFETY: as above.
         unsafe { debug_assert!(object_of(header).in_flight() > 0) };
-        self.push(&opcode::AsyncCancel::new(header.as_ptr() as u64).build().user_data(CANCEL));
+        self.push_cancel(header.as_ptr() as u64);
+    }
+
+    fn push_cancel(&mut self, block: u64) {
+        self.push(&opcode::AsyncCancel::new(block).build().user_data(block | CANCEL));
+    }
+
+    /// The kernel could not end a socket's operation just then. It may be over by now, and its block another's: only one
+    /// that is still here, and was asked to end, is asked again. (A file's is in a system call, which nothing ends.)
+    pub fn ask_again(&mut self, block: u64) {
+        let is_it = |header: &Header| std::ptr::from_ref(header) as u64 == block && header.sys.cancelled;
+        let mut found = self.floating.find(|header| is_it(header) && header.work.op.lane() != Side::File);
+        for index in self.slab.indices() {
+            let Some(lanes) = self.slab.get(index) else { continue };
+            // SAFETY: in the kernel's hands, so alive.
+            found.extend(
+                SIDES.iter().filter_map(|side| lanes.lane(*side).in_kernel()).filter(|head| is_it(unsafe { head.as_ref() })),
+            );
+        }
+        if !found.is_empty() {
+            self.push_cancel(block);
+        }
     }
 }
 

@@ -32,7 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// User data that is no operation's: a block's address is a multiple of 8.
 const WAKE: u64 = 1;
+/// With the address of the operation that is to end.
 pub(super) const CANCEL: u64 = 2;
+const TAG: u64 = 7;
 
 /// Where completions go: fetched from here, or dropped outside of every borrow.
 #[derive(Default)]
@@ -146,7 +148,12 @@ impl Core {
         let next = self.stash.pop_front().or_else(|| self.ring.completion().next());
         let Some(entry) = next else { return false };
         match entry.user_data() {
-            CANCEL => {}
+            // Not found, or not to be had: on its way to be tried again, where no cancel finds it, it may wait once more.
+            data if data & TAG == CANCEL => {
+                if self.doomed > 0 && matches!(-entry.result(), libc::ENOENT | libc::EALREADY) {
+                    self.ask_again(data & !TAG);
+                }
+            }
             WAKE if cqueue::more(entry.flags()) => {}
             WAKE => self.listen(wake),
             block => {
