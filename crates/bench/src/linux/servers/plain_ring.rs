@@ -29,7 +29,7 @@ use crate::linux::sys;
 
 const GROUP: u16 = 0;
 /// Few enough to stay in the cache, more than most batches take.
-const BUFFERS: u16 = 512;
+const BUFFERS: u16 = 128;
 
 /// What a completion is of: the upper half of its user data. The lower is a descriptor.
 const ACCEPT: u64 = 1 << 32;
@@ -74,6 +74,7 @@ pub fn serve(listener: TcpListener, options: &Options, handler: Handler) -> io::
     let mut builder = IoUring::builder();
     builder.setup_single_issuer().setup_defer_taskrun().setup_cqsize(4096);
     let mut ring = builder.build(512)?;
+    let _ = ring.submitter().register_ring_fd();
     let buffers = Buffers::register(&ring.submitter(), GROUP, BUFFERS, options.buffer)?;
     let mut server = Server { buffers, out: 0, listener, conns: Vec::new(), starved: Vec::new(), late: Vec::new(), handler };
     server.accept(&mut ring.submission());
