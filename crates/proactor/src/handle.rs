@@ -11,7 +11,7 @@
 
 use std::net::SocketAddr;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use crate::backend;
@@ -73,7 +73,7 @@ impl Default for Limits {
 /// A socket or file, shared by handles and operations.
 pub(crate) struct Object {
     users: AtomicU32,
-    operations: AtomicU32,
+    operations: Count,
     pub kind: Kind,
     home: OnceLock<Home>,
     homing: Mutex<()>,
@@ -81,6 +81,42 @@ pub(crate) struct Object {
     most_send_bytes: AtomicUsize,
     send_bytes: AtomicUsize,
     pub sys: backend::ObjectState,
+}
+
+/// The operation count. Where one thread does all the counting it need not pay for atomic changes.
+struct Count {
+    value: AtomicU32,
+    /// Set before the object's first operation.
+    of_one_thread: AtomicBool,
+}
+
+impl Count {
+    /// One more; how many there were.
+    #[inline]
+    fn add(&self) -> u32 {
+        if !self.of_one_thread.load(Ordering::Relaxed) {
+            return self.value.fetch_add(1, Ordering::Relaxed);
+        }
+        let old = self.value.load(Ordering::Relaxed);
+        self.value.store(old + 1, Ordering::Relaxed);
+        old
+    }
+
+    /// One less; whether it was the last, and the caller sees all that the others did.
+    #[inline]
+    fn take(&self) -> bool {
+        if self.of_one_thread.load(Ordering::Relaxed) {
+            let left = self.value.load(Ordering::Relaxed) - 1;
+            self.value.store(left, Ordering::Relaxed);
+            return left == 0;
+        }
+        let last = self.value.fetch_sub(1, Ordering::Release) == 1;
+        if last {
+            // As a fence, and the thread sanitizer understands it.
+            self.value.load(Ordering::Acquire);
+        }
+        last
+    }
 }
 
 /// Which of an object's operations a cancel means.
@@ -113,9 +149,7 @@ impl Object {
     pub unsafe fn operation_ended(object: NonNull<Object>) {
         // SAFETY: alive, as the caller's count says. After the subtraction it is touched only by whoever reached zero.
         unsafe {
-            if object.as_ref().operations.fetch_sub(1, Ordering::Release) == 1 {
-                // As a fence, and the thread sanitizer understands it.
-                object.as_ref().operations.load(Ordering::Acquire);
+            if object.as_ref().operations.take() {
                 drop(Box::from_raw(object.as_ptr()));
             }
         }
@@ -132,6 +166,7 @@ impl Object {
         }
         let port = port()?;
         port.attach(self)?;
+        self.operations.of_one_thread.store(port.is_one_threads(), Ordering::Relaxed);
         Ok(self.home.set(Home { port, key }).is_ok())
     }
 
@@ -159,8 +194,8 @@ impl Object {
             self.may_close()?;
         }
         // One count is the users' own.
-        if self.operations.fetch_add(1, Ordering::Relaxed) > self.most_operations.load(Ordering::Relaxed) {
-            self.operations.fetch_sub(1, Ordering::Relaxed);
+        if self.operations.add() > self.most_operations.load(Ordering::Relaxed) {
+            self.operations.take();
             return Err(Error::new(Code::TooManyOperations).of(op.kind()));
         }
         let most = self.most_send_bytes.load(Ordering::Relaxed);
@@ -170,7 +205,7 @@ impl Object {
         let queued = self.send_bytes.fetch_add(bytes, Ordering::Relaxed);
         if queued > 0 && queued.saturating_add(bytes) > most {
             self.send_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.operations.fetch_sub(1, Ordering::Relaxed);
+            self.operations.take();
             return Err(Error::new(Code::TooManyBytesQueued).of(op.kind()));
         }
         Ok(bytes)
@@ -178,7 +213,7 @@ impl Object {
 
     /// A completion of an operation that goes on has its own hold on the object.
     pub fn operation_added(&self) {
-        self.operations.fetch_add(1, Ordering::Relaxed);
+        self.operations.add();
     }
 
     /// Whether the descriptor may go while its object stays. The caller borrows the only handle exclusively, so neither
@@ -201,7 +236,7 @@ impl Object {
 
     /// Operations started and not yet consumed.
     pub fn in_flight(&self) -> u32 {
-        self.operations.load(Ordering::Acquire) - 1
+        self.operations.value.load(Ordering::Acquire) - 1
     }
 }
 
@@ -218,7 +253,7 @@ impl Handle {
         let limits = Limits::default();
         Handle(NonNull::from(Box::leak(Box::new(Object {
             users: AtomicU32::new(1),
-            operations: AtomicU32::new(1),
+            operations: Count { value: AtomicU32::new(1), of_one_thread: AtomicBool::new(false) },
             kind,
             home: OnceLock::new(),
             homing: Mutex::new(()),

@@ -90,7 +90,7 @@ pub struct EchoArgs {
     #[arg(long, default_value_t = 4096, value_parser = value_parser!(u32).range(64..=1 << 20))]
     pub buffer: u32,
     /// Packets the shared port fetches at once; 1 means `get`.
-    #[arg(long, default_value_t = 16, value_parser = value_parser!(u32).range(1..=1024))]
+    #[arg(long, default_value_t = 64, value_parser = value_parser!(u32).range(1..=1024))]
     pub batch: u32,
     /// The server's cores [default: the scenario's].
     #[arg(long, value_delimiter = ',')]

@@ -47,6 +47,11 @@ impl PortRef {
         }
     }
 
+    /// Whether only its own thread ever touches an object of it.
+    pub fn is_one_threads(&self) -> bool {
+        matches!(self, PortRef::Local(_))
+    }
+
     pub fn is_closed(&self) -> bool {
         match self {
             PortRef::Shared(port) => port.is_closed(),

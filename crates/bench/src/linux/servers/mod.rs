@@ -68,7 +68,7 @@ pub struct Options {
     #[arg(long, default_value_t = 4096, value_parser = value_parser!(u32).range(64..))]
     pub buffer: u32,
     /// Packets fetched at once (shared port only); 1 means `get`.
-    #[arg(long, default_value_t = 16, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 64, value_parser = value_parser!(u32).range(1..))]
     pub batch: u32,
     /// One in so many handlers sleeps; 0: none.
     #[arg(long, default_value_t = 0)]

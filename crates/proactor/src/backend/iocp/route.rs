@@ -60,6 +60,11 @@ impl PortRef {
         Remote(self.0.clone())
     }
 
+    /// Whether only its own thread ever touches an object of it: the kernel's other threads deliver here, too.
+    pub fn is_one_threads(&self) -> bool {
+        false
+    }
+
     pub fn downgrade(&self) -> WeakRef {
         WeakRef(Arc::downgrade(&self.0))
     }

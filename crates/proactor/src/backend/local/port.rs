@@ -283,9 +283,11 @@ impl Port {
         Ok(self.with(|core| {
             core.fetches = core.fetches.wrapping_add(1);
             if core.fetches.is_multiple_of(ENTER_EVERY) && !core.sink.ready.is_empty() {
-                core.enter(Wait::Poll);
                 // Behind what is queued, but not for ever.
-                while core.reap_one(&self.remote) {}
+                if core.in_kernel > 0 {
+                    core.enter(Wait::Poll);
+                    while core.reap_one(&self.remote) {}
+                }
                 core.sink.ready.extend(std::iter::from_fn(|| self.remote.pop()));
             }
             loop {
