@@ -37,6 +37,7 @@ impl Queue {
         self.front.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    #[inline]
     pub fn push(&self, entry: Entry) {
         let full = if self.overflow.is_empty() { self.ring.push(entry).err() } else { Some(entry) };
         if let Some(entry) = full {
@@ -53,6 +54,7 @@ impl Queue {
         self.front_len.store(front.len(), Ordering::Release);
     }
 
+    #[inline]
     pub fn pop(&self) -> Option<Entry> {
         if self.front_len.load(Ordering::Acquire) > 0 {
             let mut front = self.front();
@@ -71,6 +73,7 @@ impl Queue {
         self.ring.pop().or_else(|| self.overflow.pop())
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty() && self.overflow.is_empty() && self.front_len.load(Ordering::Acquire) == 0
     }

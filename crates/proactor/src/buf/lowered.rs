@@ -21,12 +21,14 @@ impl Buffers {
     /// The most buffers one operation takes: what `readv` and `WSARecv` accept everywhere.
     pub const MOST: usize = 1024;
 
+    #[inline]
     pub fn clear(&mut self) {
         self.list.clear();
         self.count = 0;
         self.pool = None;
     }
 
+    #[inline]
     pub fn push(&mut self, ptr: *mut u8, len: usize) {
         let raw = RawBuf::new(ptr, len);
         match self.count {
@@ -45,6 +47,7 @@ impl Buffers {
         self.push(bytes.as_ptr().cast_mut(), bytes.len());
     }
 
+    #[inline]
     pub fn as_slice(&self) -> &[RawBuf] {
         match self.count {
             0 => &[],
@@ -69,11 +72,13 @@ impl Buffers {
     }
 
     /// All bytes of all buffers.
+    #[inline]
     pub fn total(&self) -> usize {
         self.as_slice().iter().map(RawBuf::len).sum()
     }
 
     /// Lends `call` what lies behind the first `done` bytes, in at most [`BATCH`](Buffers::BATCH) parts.
+    #[inline]
     pub fn with_rest<T>(&self, done: usize, call: impl FnOnce(&[RawBuf]) -> T) -> T {
         if self.count == 1 {
             return call(&[self.first.advance(done.min(self.first.len()))]);

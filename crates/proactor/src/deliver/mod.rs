@@ -57,6 +57,7 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
 ///
 /// # Safety
 /// The caller owns the operation, whose delivery is a packet and whose object is alive.
+#[inline]
 pub(crate) unsafe fn part(of: NonNull<Header>, bytes: usize, value: Value, packets: &mut impl Packets) {
     let shell = take_shell();
     // SAFETY: the shell is fresh and ours; the operation is the caller's, its count keeps the object while the shell takes

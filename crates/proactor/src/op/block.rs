@@ -124,6 +124,7 @@ pub(crate) unsafe fn free_block(header: NonNull<Header>) {
 ///
 /// # Safety
 /// As for `free_block`, and the cargo is gone already.
+#[inline]
 pub(crate) unsafe fn free_shell(header: NonNull<Header>) {
     // SAFETY: the caller owns the block; the header is dropped once and the memory freed with the layout it came with.
     unsafe {
@@ -226,6 +227,7 @@ impl Header {
 
 impl Work {
     /// Records the outcome: bytes transferred in all, and what the operation brought.
+    #[inline]
     pub fn settle(&mut self, bytes: usize, result: Result<Value, Error>) {
         self.bytes = bytes;
         self.result = result;

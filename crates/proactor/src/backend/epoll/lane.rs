@@ -64,6 +64,7 @@ impl Ownership {
     }
 
     /// Takes the lane with the flags that stood there, or leaves `flags` for its owner.
+    #[inline]
     pub fn acquire(&self, flags: u32) -> Option<u32> {
         let mut seen = self.load();
         loop {
@@ -77,6 +78,7 @@ impl Ownership {
     }
 
     /// Takes the lane with an event's news or leaves them, unless they are known already.
+    #[inline]
     pub fn acquire_with_news(&self, news: u32) -> Option<u32> {
         let seen = self.load();
         if seen & CLOSED != 0 || (seen & READY != 0 && news & HUP == 0) {
@@ -86,6 +88,7 @@ impl Ownership {
     }
 
     /// Takes the lane only if it is free.
+    #[inline]
     pub fn try_acquire(&self) -> Option<u32> {
         let seen = self.load();
         if seen & BUSY != 0 {
@@ -95,6 +98,7 @@ impl Ownership {
     }
 
     /// Leaves the lane, or takes the flags that came meanwhile.
+    #[inline]
     pub fn release(&self, idle: u32) -> Result<(), u32> {
         match self.0.compare_exchange(BUSY, idle, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => Ok(()),
@@ -303,6 +307,7 @@ impl Slot {
     }
 
     /// Starts an operation: behind those pending, or at once.
+    #[inline]
     pub fn start(&self, side: Side, header: NonNull<Header>, port: &Port, packets: &mut impl Packets) {
         let lane = self.lane(side);
         if let Some(flags) = lane.state.try_acquire() {
@@ -320,6 +325,7 @@ impl Slot {
     }
 
     /// An event came. `READY` and `HUP` are its news; a lane that knows them already is left alone.
+    #[inline]
     pub fn event(&self, side: Side, news: u32, port: &Port, packets: &mut impl Packets) {
         let lane = self.lane(side);
         if let Some(flags) = lane.state.acquire_with_news(news) {
@@ -386,6 +392,7 @@ impl Slot {
     }
 
     /// Works a lane that the caller owns, until nothing is left to do, and leaves it.
+    #[inline]
     fn work(&self, lane: &Lane, mut flags: u32, port: &Port, packets: &mut impl Packets) {
         let mut within = Within { packets, dead: Vec::new() };
         let mut closed = false;
@@ -419,6 +426,7 @@ impl Slot {
         bury(dead);
     }
 
+    #[inline]
     fn perform(&self, owned: &mut Owned, port: &Port, packets: &mut impl Packets) {
         while let Some(header) = owned.head {
             // SAFETY: a pending operation at the head of the owner's list is the owner's; an overlapped handle reads only
@@ -458,6 +466,7 @@ fn pause(spins: &mut u32) {
 }
 
 /// Records an operation's outcome and delivers it.
+#[inline]
 pub(super) fn settle(header: NonNull<Header>, bytes: usize, result: Result<Value, Error>, packets: &mut impl Packets) {
     // SAFETY: the caller owns the pending block and has taken it out of its list; nothing is in the kernel's hands.
     unsafe {

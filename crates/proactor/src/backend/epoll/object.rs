@@ -77,6 +77,7 @@ impl ObjectState {
     }
 
     /// Index of its place in its home.
+    #[inline]
     pub fn slot(&self) -> Option<u32> {
         self.slot.get().copied()
     }
@@ -178,6 +179,7 @@ impl super::Port {
     }
 
     /// Takes over a begun block, as `backend::start` has it.
+    #[inline]
     pub fn start(self: &Arc<Self>, object: &Object, header: NonNull<Header>) {
         // SAFETY: begun, and this backend's now.
         match unsafe { (*header.as_ptr()).work.op.lane() } {

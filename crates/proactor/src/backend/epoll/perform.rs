@@ -38,6 +38,7 @@ fn failed(bytes: usize, errno: i32) -> Step {
 }
 
 /// Whether trying makes sense only after an edge.
+#[inline]
 pub(super) fn needs_readiness(op: &Op, sys: &BlockState) -> bool {
     match op {
         Op::Connect { .. } => sys.connecting,
@@ -46,6 +47,7 @@ pub(super) fn needs_readiness(op: &Op, sys: &BlockState) -> bool {
 }
 
 /// Tries the operation at the head of a lane.
+#[inline]
 pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut BlockState, port: &Port) -> Step {
     let fd = slot.fd();
     match &work.op {
@@ -142,6 +144,7 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
     }
 }
 
+#[inline]
 fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
     let total = work.buffers.total();
     if total == 0 {
@@ -202,6 +205,7 @@ fn recv_multi(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
 }
 
 /// Sends what is left, until all is sent: a send completes whole.
+#[inline]
 fn send_rest(slot: &Slot, work: &mut Work) -> Step {
     let total = work.buffers.total();
     if total == 0 && work.buffers.count() == 0 {

@@ -209,6 +209,7 @@ impl Port {
     // ---- packets ----
 
     /// Queues a packet and wakes a waiter for it.
+    #[inline]
     pub(super) fn push(&self, entry: Entry) {
         self.queue.push(entry);
         self.pushed();
@@ -216,12 +217,14 @@ impl Port {
 
     /// After packets were queued, with no lane owned: a closed port drops them. Runs user code (the blocks' drops), which
     /// may cancel on the very lane they came from.
+    #[inline]
     pub(super) fn settled(&self) {
         if self.is_closed() {
             self.drain();
         }
     }
 
+    #[inline]
     pub fn post(&self, entry: Entry) -> Result<(), Entry> {
         if self.is_closed() || types::is_forked() {
             return Err(entry);
@@ -248,6 +251,7 @@ impl Port {
         self.settled();
     }
 
+    #[inline]
     pub(super) fn pushed(&self) {
         match self.wake.pushed(&self.gate) {
             Call::Nobody => {}

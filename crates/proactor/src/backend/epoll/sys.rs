@@ -13,6 +13,7 @@ pub(super) fn check(n: libc::c_int) -> Result<libc::c_int, Error> {
 }
 
 /// Turns a −1 into the errno.
+#[inline]
 pub(super) fn count(n: isize) -> Result<usize, i32> {
     if n < 0 { Err(errno()) } else { Ok(n.unsigned_abs()) }
 }
@@ -91,6 +92,7 @@ pub(super) fn poll(fd: libc::c_int, events: libc::c_short) -> libc::c_short {
     poll.revents
 }
 
+#[inline]
 pub(super) fn recv(fd: libc::c_int, bufs: &[RawBuf]) -> Result<usize, i32> {
     if let [one] = bufs {
         // SAFETY: the block owns the buffer until its operation completes, which is after this call.
@@ -102,6 +104,7 @@ pub(super) fn recv(fd: libc::c_int, bufs: &[RawBuf]) -> Result<usize, i32> {
     })
 }
 
+#[inline]
 pub(in crate::backend) fn send(fd: libc::c_int, bufs: &[RawBuf], to: Option<&socket2::SockAddr>) -> Result<usize, i32> {
     const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     if let ([one], None) = (bufs, to) {
@@ -138,6 +141,7 @@ pub(super) fn recv_from(fd: libc::c_int, bufs: &[RawBuf]) -> Result<(usize, sock
     })
 }
 
+#[inline]
 fn message<T>(bufs: &[RawBuf], call: impl FnOnce(&mut libc::msghdr) -> T) -> T {
     // SAFETY: all-zero is a valid empty message header.
     let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };

@@ -36,6 +36,7 @@ fn failed(bytes: usize, errno: i32) -> Verdict {
 
 impl Core {
     /// One completion of an operation.
+    #[inline]
     pub fn finish(&mut self, header: NonNull<Header>, result: i32, flags: u32) {
         // SAFETY: the ring's own operation, alive until its last completion is dealt with here; its fields are touched on
         // this thread alone, but for an overlapped handle, which looks at `delivery`.
@@ -56,6 +57,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn finish_lane(&mut self, header: NonNull<Header>, result: i32, flags: u32, side: Side, index: u32, more: bool) {
         // SAFETY: as in `finish`.
         let is_receive = unsafe { matches!((*header.as_ptr()).work.op, Op::RecvMulti) };
@@ -102,6 +104,7 @@ impl Core {
     }
 
     /// Delivers what a receive of many brought: a completion for each buffer it filled.
+    #[inline]
     fn received(&mut self, header: NonNull<Header>, mut bytes: usize, flags: u32) {
         let Some(mut number) = cqueue::buffer_select(flags) else { return };
         // SAFETY: as in `finish`.
@@ -159,6 +162,7 @@ impl Core {
     }
 
     /// Records an outcome and delivers it.
+    #[inline]
     pub fn settle(&mut self, header: NonNull<Header>, bytes: usize, result: Result<Value, Error>) {
         // SAFETY: the operation is this port's, out of its lists and over.
         unsafe {
@@ -173,6 +177,7 @@ impl Core {
     }
 }
 
+#[inline]
 fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut super::port::Sink) -> Verdict {
     // SAFETY: as in `finish`: the head of this lane.
     let (work, sys) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys) };

@@ -93,6 +93,7 @@ impl Leases {
     }
 
     /// Takes a received buffer out.
+    #[inline]
     pub fn take(&mut self, group: u16, number: u16) -> Option<PoolBuf> {
         let group = self.groups.get_mut(usize::from(group))?.as_mut()?;
         let buffer = group.slots.get_mut(usize::from(number & group.mask))?.take()?;

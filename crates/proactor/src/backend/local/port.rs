@@ -91,6 +91,7 @@ pub(super) unsafe fn object_of<'a>(header: NonNull<Header>) -> &'a Object {
 
 impl Core {
     /// Hands an operation to the kernel, at the next enter.
+    #[inline]
     pub fn submit(&mut self, header: NonNull<Header>, entry: squeue::Entry) {
         self.in_kernel += 1;
         // SAFETY: the port's own operation. One that is asked for again stays asked to end.
@@ -98,6 +99,7 @@ impl Core {
         self.push(&entry.user_data(header.as_ptr() as u64));
     }
 
+    #[inline]
     pub fn push(&mut self, entry: &squeue::Entry) {
         // SAFETY: what the entry points to lives in its block until its last completion.
         while unsafe { self.ring.submission().push(entry) }.is_err() {
@@ -144,6 +146,7 @@ impl Core {
     }
 
     /// Deals with one completion; false if there is none.
+    #[inline]
     fn reap_one(&mut self, wake: &Remote) -> bool {
         let next = self.stash.pop_front().or_else(|| self.ring.completion().next());
         let Some(entry) = next else { return false };
@@ -219,6 +222,7 @@ impl Port {
     }
 
     /// Works on the core, then drops what died meanwhile.
+    #[inline]
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
         let (result, dead) = {
             let mut core = self.core.borrow_mut();
@@ -247,6 +251,7 @@ impl Port {
         Ok(())
     }
 
+    #[inline]
     pub fn start(&self, header: NonNull<Header>) {
         self.with(|core| core.start(header));
         if self.is_closed() {
@@ -300,6 +305,7 @@ impl Port {
         }))
     }
 
+    #[inline]
     pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
         let mut looked = false;
         loop {

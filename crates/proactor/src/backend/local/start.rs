@@ -66,6 +66,7 @@ fn done(bytes: usize) -> Asked {
 
 impl Core {
     /// Takes over a begun block.
+    #[inline]
     pub fn start(&mut self, header: NonNull<Header>) {
         // SAFETY: a begun block, this port's from here on.
         let (side, index) = unsafe { ((*header.as_ptr()).work.op.lane(), object_of(header).sys.slot()) };
@@ -80,6 +81,7 @@ impl Core {
     }
 
     /// Asks for the head of a lane, and for the next while each is over at once.
+    #[inline]
     pub fn advance(&mut self, index: u32, side: Side) {
         loop {
             let Some(lanes) = self.slab.get(index) else { return };
@@ -107,6 +109,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn start_file(&mut self, header: NonNull<Header>) {
         // SAFETY: a begun block, this port's; an overlapped handle looks at `delivery` only.
         let (work, aside, object) =
@@ -131,6 +134,7 @@ impl Core {
 }
 
 /// The one match.
+#[inline]
 pub(super) fn ask(lanes: &mut Lanes, header: NonNull<Header>, leases: &mut Leases, ring: &io_uring::IoUring) -> Asked {
     // SAFETY: the head of its lane is this port's; an overlapped handle looks only at `delivery`.
     let (work, sys) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys) };
@@ -229,6 +233,7 @@ fn message(extra: &mut Extra, buffers: &Buffers) -> *mut libc::msghdr {
 }
 
 /// Sends what is left: at once what the socket takes, the rest by the kernel.
+#[inline]
 fn send(lanes: &mut Lanes, work: &mut Work, sys: &mut epoll::BlockState) -> Asked {
     if work.buffers.total() == 0 && work.buffers.count() == 0 {
         return done(0);
