@@ -116,7 +116,8 @@ macro_rules! stream {
             /// whose it is. The last packet brings the block, with 0 bytes for the peer's close, or the error. With no
             /// buffer free in the pool the operation ends with `InsufficientResources` and nothing lost: start it again
             /// when buffers came back. Starting it once costs less than a receive for each piece; on a per-thread
-            /// port over io_uring the kernel itself goes on receiving.
+            /// port over io_uring the kernel itself goes on receiving; there the port keeps the pool's free buffers at hand
+            /// (`available` does not count them, another port does not get them), so give each such port its own pool.
             pub fn recv_multi(&self, pool: &$crate::BufferPool) -> $crate::Operation<'_, $crate::Multi, $crate::PoolBuf, H> {
                 $crate::Operation::new(self.handle(), $crate::op::Op::RecvMulti, $crate::Multi(Some(pool.clone())))
             }
