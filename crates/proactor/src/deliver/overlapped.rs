@@ -233,8 +233,12 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
 
     /// Waits for the result (`GetOverlappedResult` with `bWait`). A worker of a port that waits here releases another.
     ///
-    /// On a per-thread port this thread completes the port's operations meanwhile; packets only queue.
+    /// On a per-thread port this thread completes the port's operations meanwhile; packets only queue. In a forked child what
+    /// was pending is `Forked`: it goes on in the parent.
     pub fn wait(self) -> Completion<T, C::Back> {
+        if !self.is_complete() && backend::check_fork().is_err() {
+            return self.orphaned();
+        }
         while !self.wait_over(Wait::Forever) {}
         self.take()
     }
@@ -261,6 +265,14 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
         Err(Refused { error: Error::new(code), back: self })
     }
 
+    /// In a forked child, of an operation that was pending: the parent's completes; nobody completes or reads this copy.
+    fn orphaned(self) -> Completion<T, C::Back> {
+        // SAFETY: the child has this one thread, and every way to the operation but this handle fails there: the block,
+        // a copy in the child's own memory, is the handle's.
+        unsafe { (*self.header.as_ptr()).work.settle(0, Err(Error::new(Code::Forked))) };
+        self.take_it()
+    }
+
     /// Asks for cancellation (`CancelIoEx`). The operation still completes, with [`Code::Cancelled`] or with the real
     /// result if that won the race. [`Code::NotFound`] (1168) if it is over.
     pub fn cancel(&self) -> Result<(), Error> {
@@ -278,6 +290,10 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
     /// Takes the result of a complete operation.
     fn take(self) -> Completion<T, C::Back> {
         debug_assert!(self.is_complete());
+        self.take_it()
+    }
+
+    fn take_it(self) -> Completion<T, C::Back> {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: COMPLETE was read with acquire, so the completer is through with the block and it is the handle's
         // alone; the cargo is read out once and the shell freed.

@@ -19,6 +19,7 @@ fn after_fork_the_child_gets_errors_and_the_parent_goes_on() {
         port.associate(&server, 5).unwrap();
         server.recv(within_mut(|buf: &mut Vec<u8>| &mut buf[..])).packet(Block::new(vec![0; 64])).unwrap();
         let pending = client.recv(vec![0; 8]).start().unwrap();
+        let waited_for = listener.accept().start().unwrap();
 
         // SAFETY: the child only makes library calls that answer at once and leaves by _exit; no lock is held by another
         // thread that it needs.
@@ -26,6 +27,7 @@ fn after_fork_the_child_gets_errors_and_the_parent_goes_on() {
         if child == 0 {
             let forked = |code: Code| code == Code::Forked;
             let checks = [
+                waited_for.wait().result.is_err_and(|e| forked(e.code())),
                 port.get(Duration::ZERO).is_err_and(|e| forked(e.code())),
                 port.post(1, 0, None).is_err_and(|e| forked(e.error.code())),
                 server.send(b"x").start().is_err_and(|e| forked(e.error.code())),
