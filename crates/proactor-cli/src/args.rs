@@ -24,7 +24,7 @@ pub enum Command {
     /// Load an echo server and check every byte it gives back; the report is one line of JSON.
     Client(ClientArgs),
     /// Check every model on every backend with real connections and files, and measure them.
-    Demo,
+    Demo(DemoArgs),
     /// Write and read a file by every delivery (a part of the demonstration).
     #[command(hide = true)]
     SelftestFiles(FilesArgs),
@@ -190,6 +190,17 @@ impl EchoArgs {
             None => std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
+}
+
+/// Options of `proactor demo`: without any it shows every way there is.
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Only servers whose ports are shared, or each thread's own.
+    #[arg(long, value_enum)]
+    pub sharing: Option<Sharing>,
+    /// Only servers that receive this way.
+    #[arg(long, value_enum)]
+    pub receive: Option<Receive>,
 }
 
 /// Options of `proactor client`.

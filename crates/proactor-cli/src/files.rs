@@ -22,6 +22,7 @@ pub fn run(args: &FilesArgs) -> Result<(), Failure> {
     args.backend.choose()?;
     let info = proactor::backend();
     println!("{} + {}", info.sockets, info.files);
+    println!("{} + {}", info.per_thread, info.files);
     let scratch = Scratch::new("packets");
     by_packets(&scratch.0).map_err(|why| Failure::Wrong(format!("files by packets: {why}")))?;
     let scratch = Scratch::new("overlapped");

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let ended = match command {
         Command::Echo(args) => echo::run(&args),
         Command::Client(args) => client::command(&args),
-        Command::Demo => demo::run(),
+        Command::Demo(args) => demo::run(&args),
         Command::SelftestFiles(args) => files::run(&args),
     };
     match ended {

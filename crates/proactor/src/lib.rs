@@ -68,7 +68,7 @@ pub use time::Wait;
 ///
 /// ```
 /// let info = proactor::backend();
-/// println!("sockets by {}, files by {}: {}", info.sockets, info.files, info.reason);
+/// println!("sockets by {}, files by {}, per-thread ports by {}: {}", info.sockets, info.files, info.per_thread, info.reason);
 /// ```
 pub fn backend() -> BackendInfo {
     backend::choice()

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::Way;
-use crate::args::Backend;
+use crate::args::{Backend, Sharing};
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -75,12 +75,10 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it listens.
     pub fn start(way: Way, backend: Backend) -> Result<Server, String> {
-        let (model, sharing, backend) = (way.model.to_string(), way.sharing.to_string(), backend.to_string());
-        let mut arguments = vec!["echo", "--model", &model, "--sharing", &sharing, "--backend", &backend, "--stop-on-eof"];
-        let receive = way.receive.map(|receive| receive.to_string());
-        if let Some(receive) = &receive {
-            arguments.extend(["--receive", receive]);
-        }
+        let (model, backend) = (way.model.to_string(), backend.to_string());
+        let (sharing, receive) = (way.sharing.to_string(), way.receive.to_string());
+        let mut arguments = vec!["echo", "--model", &model, "--backend", &backend];
+        arguments.extend(["--sharing", &sharing, "--receive", &receive, "--stop-on-eof"]);
         let mut guard = Guard::start(&arguments)?;
         let lines = guard.lines();
         let line = match lines.recv_timeout(START_LIMIT) {
@@ -112,11 +110,15 @@ impl Server {
     }
 }
 
-/// Runs `proactor selftest-files`; the engines it names, of sockets and files.
-pub fn selftest_files(backend: Backend) -> Result<String, String> {
+/// Runs `proactor selftest-files`; the engines it names, of sockets and files, for ports of this kind.
+pub fn selftest_files(backend: Backend, sharing: Sharing) -> Result<String, String> {
     let mut guard = Guard::start(&["selftest-files", "--backend", &backend.to_string()])?;
     let lines = guard.lines();
     let status = guard.wait(FILES_LIMIT)?;
     let engines = lines.recv_timeout(START_LIMIT).map_err(|_| format!("it named no engine and ended with {status}"))?;
+    let engines = match sharing {
+        Sharing::Shared => engines,
+        Sharing::PerThread => lines.recv_timeout(START_LIMIT).map_err(|_| "it named only one engine".to_owned())?,
+    };
     if status.success() { Ok(engines) } else { Err(format!("the self-test of files ended with {status}")) }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::{Backend, Model, Receive, Sharing};
+use crate::args::{Backend, DemoArgs, Model, Receive, Sharing};
 use crate::client::{self, Load};
 use crate::failure::Failure;
 use child::Server;
@@ -38,23 +38,29 @@ const CHECKS: [(&str, Check); 5] = [
 struct Way {
     model: Model,
     sharing: Sharing,
-    receive: Option<Receive>,
+    receive: Receive,
 }
 
 const WAYS: [Way; 4] = [
-    Way { model: Model::Port, sharing: Sharing::Shared, receive: None },
-    Way { model: Model::Port, sharing: Sharing::PerThread, receive: Some(Receive::One) },
-    Way { model: Model::Port, sharing: Sharing::PerThread, receive: Some(Receive::Multi) },
-    Way { model: Model::Overlapped, sharing: Sharing::Shared, receive: None },
+    Way { model: Model::Port, sharing: Sharing::Shared, receive: Receive::One },
+    Way { model: Model::Port, sharing: Sharing::PerThread, receive: Receive::One },
+    Way { model: Model::Port, sharing: Sharing::PerThread, receive: Receive::Multi },
+    Way { model: Model::Overlapped, sharing: Sharing::Shared, receive: Receive::One },
 ];
+
+impl Way {
+    fn is_wanted(self, args: &DemoArgs) -> bool {
+        args.sharing.is_none_or(|sharing| sharing == self.sharing) && args.receive.is_none_or(|receive| receive == self.receive)
+    }
+}
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.model.fmt(f)?;
-        if self.sharing == Sharing::PerThread {
-            write!(f, ", {}", self.sharing)?;
+        match self.sharing {
+            Sharing::Shared => Ok(()),
+            Sharing::PerThread => write!(f, ", {}, {}", self.sharing, self.receive),
         }
-        self.receive.map_or(Ok(()), |receive| write!(f, ", {receive}"))
     }
 }
 
@@ -67,7 +73,12 @@ fn backends() -> &'static [Backend] {
 }
 
 /// Runs everything and prints the table. Status 1 if anything was wrong.
-pub fn run() -> Result<(), Failure> {
+pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+    let ways: Vec<_> = WAYS.into_iter().filter(|way| way.is_wanted(args)).collect();
+    if ways.is_empty() {
+        let why = "several workers would send the pieces of one connection back in any order";
+        return Err(Failure::Usage(format!("--receive multi needs --sharing per-thread: {why}")));
+    }
     let progress = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
         progress.set_style(style);
@@ -79,7 +90,7 @@ pub fn run() -> Result<(), Failure> {
     let names = CHECKS.iter().map(|(name, _)| *name);
     table.set_header(["model", "backend"].into_iter().chain(names).chain(["files", "k msg/s", "p99 µs"]));
     let mut faults = Vec::new();
-    for way in WAYS {
+    for way in ways {
         for backend in backends() {
             let row = Row::check(way, *backend, &progress);
             faults.extend(row.faults.iter().map(|fault| format!("{way} on {}: {fault}", row.backend)));
@@ -112,7 +123,7 @@ impl Row {
         let said = |what: &str| progress.set_message(format!("{way} on {backend}: {what}"));
 
         said("files");
-        let files = child::selftest_files(backend);
+        let files = child::selftest_files(backend, way.sharing);
         if let Ok(engines) = &files {
             row.backend = format!("{backend}: {engines}");
         }

@@ -23,6 +23,7 @@ fn bad_arguments_get_one_line_and_status_two() {
     refused(&["echo", "--receive", "all"], "[possible values: one, multi]");
     refused(&["echo", "--receive", "multi"], "needs --sharing per-thread");
     refused(&["echo", "--model", "overlapped", "--sharing", "per-thread"], "--model port");
+    refused(&["demo", "--sharing", "shared", "--receive", "multi"], "needs --sharing per-thread");
     refused(&["echo", "--backend", "kqueue"], "[possible values: auto, uring, epoll]");
     refused(&["echo", "--threads", "0"], "--threads");
     refused(&["echo", "--threads", "many"], "--threads");

@@ -110,8 +110,10 @@ pub enum Backend {
 /// Which backend runs, and why.
 #[derive(Clone, Debug)]
 pub struct BackendInfo {
-    /// What serves sockets.
+    /// What serves the sockets of shared ports.
     pub sockets: &'static str,
+    /// What serves a per-thread port.
+    pub per_thread: &'static str,
     /// What serves files.
     pub files: &'static str,
     /// Why these.

@@ -40,6 +40,7 @@ pub(crate) fn choice() -> BackendInfo {
     let chosen = chosen();
     BackendInfo {
         sockets: "epoll",
+        per_thread: if chosen.uring.is_some() { "io_uring" } else { "epoll" },
         files: if chosen.uring.is_some() { "io_uring" } else { "blocking pool" },
         reason: chosen.reason.clone(),
     }

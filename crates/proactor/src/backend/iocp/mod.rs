@@ -70,7 +70,12 @@ pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
 }
 
 pub(crate) fn choice() -> BackendInfo {
-    BackendInfo { sockets: "IOCP", files: "IOCP", reason: "Windows has completion ports of its own".to_owned() }
+    BackendInfo {
+        sockets: "IOCP",
+        per_thread: "IOCP",
+        files: "IOCP",
+        reason: "Windows has completion ports of its own".to_owned(),
+    }
 }
 
 pub(crate) fn set_choice(backend: Backend) -> Result<(), Error> {
