@@ -11,7 +11,7 @@ use super::{Handler, Options};
 use crate::linux::sys::no_delay;
 
 /// Few enough to stay in the cache, more than most batches take.
-const BUFFERS: usize = 512;
+const BUFFERS: usize = 128;
 
 #[derive(Default)]
 struct PerIo {
