@@ -145,12 +145,12 @@ impl Scenario {
     }
 }
 
-/// Whether the plain servers are fast enough in this run to be called ceilings.
+/// Whether the plain servers are fast enough in this run to be called ceilings: by throughput, or, because a client near
+/// 100 % busy hides what a faster server could do, by the CPU time a message costs them.
 fn validity(board: &Board) {
     for (plain, library, least) in [("plain-ring", "monoio", 1.05), ("plain-epoll", "tokio", 0.98)] {
-        if let Some(ratio) = board.ratio(plain, library, RATE) {
-            let word = if ratio >= least { "valid" } else { "NOT VALID" };
-            println!("baseline {plain}: {word}: {ratio:.3} x {library} (needs {least})");
-        }
+        let (Some(rate), Some(cpu)) = (board.ratio(plain, library, RATE), board.ratio(library, plain, CPU)) else { continue };
+        let word = if rate.max(cpu) >= least { "valid" } else { "NOT VALID" };
+        println!("baseline {plain}: {word}: {rate:.3} x {library} by throughput, {cpu:.3} by CPU (needs {least})");
     }
 }
