@@ -18,6 +18,8 @@ use crate::teardown::{Buffer, Place, Scratch, assert_untouched, forever};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const SIZE: u64 = 1 << 20;
+/// Direct reads in flight, half of them packets.
+const READS: u64 = 32;
 
 type Port = LocalPort<Buffer, usize>;
 /// Objects, or handles of operations.
@@ -130,7 +132,7 @@ impl Scene {
         let options = OpenOptions::new().read(true);
         let file = File::open_now(file, &options.clone().direct(true)).or_else(|_| File::open_now(file, &options)).unwrap();
         let file = port.associate(file, 5).unwrap();
-        for n in 0..4 {
+        for n in 0..READS / 2 {
             file.read_at(filled(), n * SIZE).packet(Block::new(buffer())).unwrap();
             handles.push(Box::new(file.read_at(buffer(), n * SIZE).start().unwrap()));
         }
@@ -171,11 +173,11 @@ fn each<A, B, C>(others: Others, in_order: (A, B, C)) -> Others {
     others
 }
 
-const PLACES: usize = 28;
+const PLACES: usize = 20 + READS as usize;
 
 fn scratch(name: &str) -> Scratch {
     let scratch = Scratch(std::env::temp_dir().join(format!("proactor-per-thread-{}-{name}", std::process::id())));
-    std::fs::write(&scratch.0, vec![0x11; 4 * SIZE as usize]).unwrap();
+    std::fs::write(&scratch.0, vec![0x11; (READS / 2 * SIZE) as usize]).unwrap();
     std::fs::File::options().write(true).open(&scratch.0).unwrap().sync_all().unwrap();
     scratch
 }
