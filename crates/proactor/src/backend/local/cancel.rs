@@ -10,7 +10,7 @@ use std::rc::Rc;
 use io_uring::opcode;
 
 use super::lanes::{Lanes, NO_FD};
-use super::port::{CANCEL, Core, Port, object_of};
+use super::port::{CANCEL_FILE, CANCEL_HEAD, CANCEL_WAITING, Core, Port, TAG, object_of};
 use crate::error::{Code, Error};
 use crate::handle::{Object, Which};
 use crate::op::{Header, Lane as Side};
@@ -111,28 +111,41 @@ impl Core {
         }
         self.doomed += 1;
         // SAFETY: as above.
-        unsafe { debug_assert!(object_of(header).in_flight() > 0) };
-        self.push_cancel(header.as_ptr() as u64);
+        let (side, waits, index) = unsafe {
+            let block = header.as_ptr();
+            let waits = (*block).sys.extra.as_ref().is_some_and(|extra| extra.child.is_some());
+            ((*block).work.op.lane(), waits, object_of(header).sys.slot())
+        };
+        let told = match (side, index) {
+            // It is in a system call, which nothing ends.
+            (Side::File, _) | (_, None) => CANCEL_FILE,
+            _ if waits => header.as_ptr() as u64 | CANCEL_WAITING,
+            (side, Some(index)) => (u64::from(index) << 4) | (u64::from(side == Side::Write) << 3) | CANCEL_HEAD,
+        };
+        self.push_cancel(header, told);
     }
 
-    fn push_cancel(&mut self, block: u64) {
-        self.push(&opcode::AsyncCancel::new(block).build().user_data(block | CANCEL));
+    fn push_cancel(&mut self, header: NonNull<Header>, told: u64) {
+        self.push(&opcode::AsyncCancel::new(header.as_ptr() as u64).build().user_data(told));
     }
 
     /// The kernel could not end a socket's operation just then. It may be over by now, and its block another's: only one
-    /// that is still here, and was asked to end, is asked again. (A file's is in a system call, which nothing ends.)
-    pub fn ask_again(&mut self, block: u64) {
-        let is_it = |header: &Header| std::ptr::from_ref(header) as u64 == block && header.sys.cancelled;
-        let mut found = self.floating.find(|header| is_it(header) && header.work.op.lane() != Side::File);
-        for index in self.slab.indices() {
-            let Some(lanes) = self.slab.get(index) else { continue };
-            // SAFETY: in the kernel's hands, so alive.
-            found.extend(
-                SIDES.iter().filter_map(|side| lanes.lane(*side).in_kernel()).filter(|head| is_it(unsafe { head.as_ref() })),
-            );
-        }
-        if !found.is_empty() {
-            self.push_cancel(block);
+    /// that is still here, and was asked to end, is asked again.
+    pub fn ask_again(&mut self, told: u64) {
+        let found = match told & TAG {
+            CANCEL_HEAD => {
+                let side = if told & 8 == 0 { Side::Read } else { Side::Write };
+                self.slab.get((told >> 4) as u32).and_then(|lanes| lanes.lane(side).in_kernel())
+            }
+            CANCEL_WAITING => {
+                let is_it = |header: &Header| std::ptr::from_ref(header) as u64 == told & !TAG;
+                self.floating.find(|header| is_it(header) && header.work.op.lane() != Side::File).pop()
+            }
+            _ => None,
+        };
+        // SAFETY: in the kernel's hands, so alive, and this field is the port's own.
+        if let Some(header) = found.filter(|header| unsafe { (*header.as_ptr()).sys.cancelled }) {
+            self.push_cancel(header, told);
         }
     }
 }

@@ -32,9 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// User data that is no operation's: a block's address is a multiple of 8.
 const WAKE: u64 = 1;
-/// With the address of the operation that is to end.
-pub(super) const CANCEL: u64 = 2;
-const TAG: u64 = 7;
+/// A cancel of a lane's head, with the lane; of an accept that waits for first data, with its block; of a file's operation.
+pub(super) const CANCEL_HEAD: u64 = 2;
+pub(super) const CANCEL_WAITING: u64 = 4;
+pub(super) const CANCEL_FILE: u64 = 3;
+pub(super) const TAG: u64 = 7;
 
 /// Where completions go: fetched from here, or dropped outside of every borrow.
 #[derive(Default)]
@@ -152,9 +154,9 @@ impl Core {
         let Some(entry) = next else { return false };
         match entry.user_data() {
             // Not found, or not to be had: on its way to be tried again, where no cancel finds it, it may wait once more.
-            data if data & TAG == CANCEL => {
+            data if matches!(data & TAG, CANCEL_HEAD | CANCEL_WAITING | CANCEL_FILE) => {
                 if self.doomed > 0 && matches!(-entry.result(), libc::ENOENT | libc::EALREADY) {
-                    self.ask_again(data & !TAG);
+                    self.ask_again(data);
                 }
             }
             WAKE if cqueue::more(entry.flags()) => {}
