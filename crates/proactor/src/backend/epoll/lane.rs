@@ -64,7 +64,6 @@ impl Ownership {
     }
 
     /// Takes the lane with the flags that stood there, or leaves `flags` for its owner.
-    #[inline]
     pub fn acquire(&self, flags: u32) -> Option<u32> {
         let mut seen = self.load();
         loop {
@@ -78,7 +77,6 @@ impl Ownership {
     }
 
     /// Takes the lane with an event's news or leaves them, unless they are known already.
-    #[inline]
     pub fn acquire_with_news(&self, news: u32) -> Option<u32> {
         let seen = self.load();
         if seen & CLOSED != 0 || (seen & READY != 0 && news & HUP == 0) {
@@ -88,7 +86,6 @@ impl Ownership {
     }
 
     /// Takes the lane only if it is free.
-    #[inline]
     pub fn try_acquire(&self) -> Option<u32> {
         let seen = self.load();
         if seen & BUSY != 0 {
@@ -98,7 +95,6 @@ impl Ownership {
     }
 
     /// Leaves the lane, or takes the flags that came meanwhile.
-    #[inline]
     pub fn release(&self, idle: u32) -> Result<(), u32> {
         match self.0.compare_exchange(BUSY, idle, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => Ok(()),
