@@ -25,6 +25,7 @@
 use std::cell::UnsafeCell;
 use std::ptr::{self, NonNull};
 
+use super::super::fifo::Fifo;
 use super::perform::{self, Step};
 use super::port::Port;
 use crate::deliver::{self, Packets};
@@ -105,8 +106,7 @@ impl Ownership {
 
 /// What only the owner of BUSY touches.
 pub(super) struct Owned {
-    head: Option<NonNull<Header>>,
-    tail: Option<NonNull<Header>>,
+    list: Fifo,
     /// Accepts that have their connection and wait for its first data.
     pub waiting: Vec<NonNull<Header>>,
     pub ready: bool,
@@ -117,44 +117,12 @@ pub(super) struct Owned {
 
 impl Owned {
     const fn new() -> Owned {
-        Owned { head: None, tail: None, waiting: Vec::new(), ready: false, hup: false, shut: false }
-    }
-
-    fn push(&mut self, header: NonNull<Header>) {
-        // SAFETY: started operations in the owner's list; the links are the owner's.
-        unsafe {
-            (*header.as_ptr()).sys.next = None;
-            match self.tail {
-                Some(tail) => (*tail.as_ptr()).sys.next = Some(header),
-                None => self.head = Some(header),
-            }
-        }
-        self.tail = Some(header);
-    }
-
-    fn pop(&mut self) -> Option<NonNull<Header>> {
-        let header = self.head?;
-        // SAFETY: as in `push`.
-        self.head = unsafe { (*header.as_ptr()).sys.next.take() };
-        if self.head.is_none() {
-            self.tail = None;
-        }
-        Some(header)
+        Owned { list: Fifo::new(), waiting: Vec::new(), ready: false, hup: false, shut: false }
     }
 
     /// Takes out the operations `which` means, in order.
     fn remove(&mut self, which: Which) -> Vec<NonNull<Header>> {
-        let mut out = Vec::new();
-        let mut list = std::mem::replace(self, Owned::new());
-        std::mem::swap(&mut self.waiting, &mut list.waiting);
-        (self.ready, self.hup, self.shut) = (list.ready, list.hup, list.shut);
-        while let Some(header) = list.pop() {
-            // SAFETY: a pending operation of the owner's list, only read here.
-            match which.means(unsafe { header.as_ref() }) {
-                true => out.push(header),
-                false => self.push(header),
-            }
-        }
+        let mut out = self.list.remove(which, 0);
         self.waiting.retain(|header| {
             // SAFETY: as above.
             let meant = which.means(unsafe { header.as_ref() });
@@ -210,7 +178,7 @@ impl Lane {
         while let Some(header) = oldest_first {
             // SAFETY: as above.
             oldest_first = unsafe { (*header.as_ptr()).sys.next };
-            owned.push(header);
+            owned.list.push(header);
         }
     }
 }
@@ -310,7 +278,7 @@ impl Slot {
             // SAFETY: BUSY is ours.
             let owned = unsafe { &mut *lane.owned.get() };
             lane.drain_inbox(owned);
-            owned.push(header);
+            owned.list.push(header);
             self.work(lane, flags, port, packets);
         } else {
             lane.push_inbox(header);
@@ -424,7 +392,7 @@ impl Slot {
 
     #[inline]
     fn perform(&self, owned: &mut Owned, port: &Port, packets: &mut impl Packets) {
-        while let Some(header) = owned.head {
+        while let Some(header) = owned.list.head() {
             // SAFETY: a pending operation at the head of the owner's list is the owner's; an overlapped handle reads only
             // `delivery`, which is not borrowed here.
             let (work, sys) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys) };
@@ -433,14 +401,14 @@ impl Slot {
             }
             match perform::perform(self, owned, work, sys, port) {
                 Step::Done(bytes, result) => {
-                    owned.pop();
+                    owned.list.pop();
                     settle(header, bytes, result, packets);
                 }
                 // SAFETY: the operation is this owner's, and its object alive.
                 Step::More(bytes, value) => unsafe { deliver::part(header, bytes, value, packets) },
                 Step::Blocked => owned.ready = false,
                 Step::AwaitsData => {
-                    owned.pop();
+                    owned.list.pop();
                     owned.waiting.push(header);
                 }
             }

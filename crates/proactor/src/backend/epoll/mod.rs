@@ -24,7 +24,7 @@ pub(in crate::backend) use files::{at_once, has_uring, lacks};
 pub(crate) use files::{choice, set_choice};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use object::ObjectState;
-pub(in crate::backend) use perform::pipe_code;
+pub(in crate::backend) use perform::{is_passing, pipe_code};
 pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
 pub(in crate::backend) use sys::{borrow, eventfd, send, signal};

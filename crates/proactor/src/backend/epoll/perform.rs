@@ -292,21 +292,26 @@ fn accept(slot: &Slot, work: &mut Work, sys: &mut BlockState, port: &Port) -> St
             }
             Ok((fd, peer)) => return Step::Done(0, Ok(accepted(slot, fd, Address::from_sock(&peer)))),
             Err(libc::EAGAIN) => return Step::Blocked,
-            // The connection failed before it was taken: the next one, please (accept(2), "Error handling").
-            Err(
-                libc::EINTR
-                | libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::ENETDOWN
-                | libc::ENOPROTOOPT
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH,
-            ) => {}
+            Err(libc::EINTR) => {}
+            Err(errno) if is_passing(errno) => {}
             Err(errno) => return failed(0, errno),
         }
     }
+}
+
+/// The connection failed before it was taken: the next one, please (accept(2), "Error handling").
+pub(in crate::backend) fn is_passing(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ECONNABORTED
+            | libc::EPROTO
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+    )
 }
 
 fn accepted(listener: &Slot, fd: OwnedFd, peer: Address) -> Value {

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use io_uring::cqueue;
 
-use super::super::uring;
+use super::super::{epoll, uring};
 use super::lanes::Lanes;
 use super::port::{Core, object_of};
 use super::start::{Asked, Hunger, NO_GROUP, broken_send, datagram, first_data};
@@ -187,7 +187,7 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
             return match (-result, &work.op) {
                 (libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => Verdict::Again,
                 (libc::ENOBUFS, Op::RecvMulti) => Verdict::Again,
-                (errno, Op::Accept | Op::AcceptMulti) if is_passing(errno) => Verdict::Again,
+                (errno, Op::Accept | Op::AcceptMulti) if epoll::is_passing(errno) => Verdict::Again,
                 (errno, Op::Send) => over_of(broken_send(lanes, work, errno)),
                 (errno, Op::Connect { .. }) if sys.connecting => over_of(broken_send(lanes, work, errno)),
                 (errno, _) => {
@@ -245,21 +245,6 @@ fn over_of(asked: Asked) -> Verdict {
         Asked::Done(bytes, result) => Verdict::Over(bytes, result),
         Asked::Submit(_) => Verdict::Again,
     }
-}
-
-/// The connection failed before it was taken: the next one, please (accept(2), "Error handling").
-fn is_passing(errno: i32) -> bool {
-    matches!(
-        errno,
-        libc::ECONNABORTED
-            | libc::EPROTO
-            | libc::ENETDOWN
-            | libc::ENOPROTOOPT
-            | libc::EHOSTDOWN
-            | libc::ENONET
-            | libc::EHOSTUNREACH
-            | libc::ENETUNREACH
-    )
 }
 
 /// An accepted connection and both its addresses. One that is gone already has none.

@@ -4,6 +4,7 @@
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
+use super::super::fifo::Fifo;
 use crate::handle::{Kind, Which};
 use crate::op::{Header, Lane as Side};
 
@@ -11,78 +12,51 @@ pub(super) const NO_FD: RawFd = -1;
 
 #[derive(Default)]
 pub(super) struct Lane {
-    pub head: Option<NonNull<Header>>,
-    tail: Option<NonNull<Header>>,
+    list: Fifo,
     /// The head is in the kernel.
     pub busy: bool,
 }
 
 impl Lane {
+    pub fn head(&self) -> Option<NonNull<Header>> {
+        self.list.head()
+    }
+
     pub fn push(&mut self, header: NonNull<Header>) {
-        // SAFETY: operations of this lane, which the port's thread alone touches.
-        unsafe {
-            (*header.as_ptr()).sys.next = None;
-            match self.tail {
-                Some(tail) => (*tail.as_ptr()).sys.next = Some(header),
-                None => self.head = Some(header),
-            }
-        }
-        self.tail = Some(header);
+        self.list.push(header);
     }
 
     /// The head is over.
     pub fn pop(&mut self) -> Option<NonNull<Header>> {
-        let header = self.head?;
-        // SAFETY: as in `push`.
-        self.head = unsafe { (*header.as_ptr()).sys.next.take() };
-        if self.head.is_none() {
-            self.tail = None;
-        }
         self.busy = false;
-        Some(header)
+        self.list.pop()
     }
 
     /// Takes out what `which` means of those not in the kernel, in order.
     pub fn remove(&mut self, which: Which) -> Vec<NonNull<Header>> {
-        let mut out = Vec::new();
-        let mut list = std::mem::take(self);
-        if list.busy
-            && let Some(head) = list.pop()
-        {
-            self.push(head);
-            self.busy = true;
-        }
-        while let Some(header) = list.pop() {
-            // SAFETY: a pending operation of this lane, only read.
-            match which.means(unsafe { header.as_ref() }) {
-                true => out.push(header),
-                false => self.push(header),
-            }
-        }
-        out
+        self.list.remove(which, usize::from(self.busy))
     }
 
     /// Marks what `which` means of those behind the head as cancelled, to end when their turn comes; how many.
     pub fn mark(&mut self, which: Which) -> usize {
         let mut count = 0;
-        // SAFETY: as in `push`.
-        let mut at = self.head.and_then(|head| unsafe { (*head.as_ptr()).sys.next });
-        while let Some(header) = at {
-            // SAFETY: as above.
+        let mut at = self.head();
+        while let Some(header) = at.and_then(|ahead| self.list.behind(ahead)) {
+            // SAFETY: an operation of this lane, which the port's thread alone touches.
             unsafe {
                 if which.means(header.as_ref()) {
                     (*header.as_ptr()).sys.cancelled = true;
                     count += 1;
                 }
-                at = (*header.as_ptr()).sys.next;
             }
+            at = Some(header);
         }
         count
     }
 
     /// The head, if the kernel has it.
     pub fn in_kernel(&self) -> Option<NonNull<Header>> {
-        self.head.filter(|_| self.busy)
+        self.head().filter(|_| self.busy)
     }
 }
 
@@ -115,7 +89,7 @@ impl Lanes {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.read.head.is_none() && self.write.head.is_none()
+        self.read.head().is_none() && self.write.head().is_none()
     }
 }
 

@@ -86,7 +86,7 @@ impl Core {
         loop {
             let Some(lanes) = self.slab.get(index) else { return };
             let lane = lanes.lane(side);
-            let Some(header) = lane.head.filter(|_| !lane.busy) else { return };
+            let Some(header) = lane.head().filter(|_| !lane.busy) else { return };
             // SAFETY: the head of its lane is this port's.
             if unsafe { (*header.as_ptr()).sys.cancelled } {
                 lane.pop();
