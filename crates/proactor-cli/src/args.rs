@@ -172,8 +172,7 @@ impl EchoArgs {
             return Err(Failure::Usage("--sharing per-thread is of the port model; add --model port".to_owned()));
         }
         if self.receive() == Receive::Multi && !per_thread {
-            let why = "several workers would send the pieces of one connection back in any order";
-            return Err(Failure::Usage(format!("--receive multi needs --sharing per-thread: {why}")));
+            return Err(multi_is_per_thread());
         }
         if per_thread && self.threads() > 1 && !socket::CAN_SHARE_ADDRESS {
             let why = "this system lets only one listener have an address";
@@ -190,6 +189,12 @@ impl EchoArgs {
             None => std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
+}
+
+/// Why a shared port's server does not receive so.
+pub fn multi_is_per_thread() -> Failure {
+    let why = "several workers would send the pieces of one connection back in any order";
+    Failure::Usage(format!("--receive multi needs --sharing per-thread: {why}"))
 }
 
 /// Options of `proactor demo`: without any it shows every way there is.

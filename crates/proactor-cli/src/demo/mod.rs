@@ -13,7 +13,7 @@ use std::time::Duration;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::{Backend, DemoArgs, Model, Receive, Sharing};
+use crate::args::{self, Backend, DemoArgs, Model, Receive, Sharing};
 use crate::client::{self, Load};
 use crate::failure::Failure;
 use child::Server;
@@ -73,11 +73,10 @@ fn backends() -> &'static [Backend] {
 }
 
 /// Runs everything and prints the table. Status 1 if anything was wrong.
-pub fn run(args: &DemoArgs) -> Result<(), Failure> {
-    let ways: Vec<_> = WAYS.into_iter().filter(|way| way.is_wanted(args)).collect();
+pub fn run(wanted: &DemoArgs) -> Result<(), Failure> {
+    let ways: Vec<_> = WAYS.into_iter().filter(|way| way.is_wanted(wanted)).collect();
     if ways.is_empty() {
-        let why = "several workers would send the pieces of one connection back in any order";
-        return Err(Failure::Usage(format!("--receive multi needs --sharing per-thread: {why}")));
+        return Err(args::multi_is_per_thread());
     }
     let progress = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {

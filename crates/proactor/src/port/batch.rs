@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use super::entry::{Entry, Fetch, Outcome, Packet};
 use super::key::Key;
 use super::{Carries, contract};
-use crate::backend;
+use crate::backend::{self, Got};
+use crate::error::{Code, Error};
 use crate::home::{Home, Shared};
 
 /// Room for the packets of one [`get_many`](crate::CompletionPort::get_many), used again and again.
@@ -60,19 +61,31 @@ impl<B: 'static, K: Key, H: Home> Batch<B, K, H> {
         self.len() == 0
     }
 
-    pub(crate) fn fetch(&mut self) -> Fetch<'_> {
-        self.at = 0;
-        Fetch::new(&mut self.slots)
+    /// Its room, empty: what an earlier fetch left goes back first.
+    pub(crate) fn fetch(&mut self) -> Result<Fetch<'_>, Error> {
+        self.give_back();
+        if self.capacity() == 0 {
+            return Err(Error::new(Code::InvalidParameter).hint("the batch has no room; make it for at least one packet"));
+        }
+        Ok(Fetch::new(&mut self.slots))
     }
 
-    /// Remembers whose packets they are, when it is not known or another's.
-    pub(crate) fn fetched_from(
+    /// How a fetch into it ended; whether there are packets. Remembers whose they are, when it is not known or another's.
+    pub(crate) fn fetched(
         &mut self,
+        got: Got,
         port: impl FnOnce() -> backend::PortRef,
         is_same: impl FnOnce(&backend::WeakRef) -> bool,
-    ) {
-        if !self.port.as_ref().is_some_and(is_same) {
-            self.port = Some(port().downgrade());
+    ) -> Result<bool, Error> {
+        match got {
+            Got::Entries => {
+                if !self.port.as_ref().is_some_and(is_same) {
+                    self.port = Some(port().downgrade());
+                }
+                Ok(true)
+            }
+            Got::TimedOut => Ok(false),
+            Got::Abandoned => Err(Error::new(Code::Abandoned)),
         }
     }
 }

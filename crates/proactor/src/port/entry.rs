@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use super::key::Key;
-use crate::backend::Contract;
+use crate::backend::{Contract, Got};
 use crate::error::Error;
 use crate::op::{Block, Delivery, Done, Header, Op, OpKind, free_block, give_shell, release_object};
 
@@ -142,6 +142,20 @@ pub enum Outcome<B, K> {
 }
 
 impl<B: 'static, K: Key> Outcome<B, K> {
+    /// How a fetch of one packet ended.
+    ///
+    /// # Safety
+    /// As for `Packet::from_entry`.
+    #[inline]
+    pub(crate) unsafe fn fetched(got: Got, entry: Option<Entry>) -> Outcome<B, K> {
+        match (got, entry) {
+            // SAFETY: the caller's promise.
+            (Got::Entries, Some(entry)) => unsafe { Outcome::of(Packet::from_entry(entry)) },
+            (Got::TimedOut | Got::Entries, _) => Outcome::TimedOut,
+            (Got::Abandoned, _) => Outcome::Abandoned,
+        }
+    }
+
     #[inline]
     pub(crate) fn of(packet: Packet<B, K>) -> Outcome<B, K> {
         match packet.done.result {

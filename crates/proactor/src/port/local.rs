@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::entry::{Outcome, Packet};
 use super::key::Key;
 use super::{Batch, RefusedPost, contract, entry_of, refused_post};
-use crate::backend::{self, Got};
+use crate::backend;
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::home::Local;
@@ -101,28 +101,15 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// what gathered, and to wait.
     #[inline]
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        Ok(match self.inner.get_one(wait.into())? {
-            // SAFETY: the entry came from this port, whose blocks and keys are B and K.
-            (Got::Entries, Some(entry)) => unsafe { Outcome::of(Packet::from_entry(entry)) },
-            (Got::TimedOut | Got::Entries, _) => Outcome::TimedOut,
-            (Got::Abandoned, _) => Outcome::Abandoned,
-        })
+        let (got, entry) = self.inner.get_one(wait.into())?;
+        // SAFETY: the entry came from this port, whose blocks and keys are B and K.
+        Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
     /// As [`CompletionPort::get_many`](crate::CompletionPort::get_many).
     pub fn get_many(&self, batch: &mut Batch<B, K, Local>, wait: impl Into<Wait>) -> Result<bool, Error> {
-        batch.give_back();
-        if batch.capacity() == 0 {
-            return Err(super::no_room());
-        }
-        match self.inner.get(&mut batch.fetch(), wait.into())? {
-            Got::Entries => {
-                batch.fetched_from(|| self.inner.clone(), |_| false);
-                Ok(true)
-            }
-            Got::TimedOut => Ok(false),
-            Got::Abandoned => Err(Error::new(Code::Abandoned)),
-        }
+        let got = self.inner.get(&mut batch.fetch()?, wait.into())?;
+        batch.fetched(got, || self.inner.clone(), |_| false)
     }
 
     /// Closes the port: packets nobody fetched are dropped with their blocks, operations whose packets could only have

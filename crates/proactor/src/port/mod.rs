@@ -20,7 +20,7 @@ pub use key::Key;
 pub use local::{LocalPort, RemotePort};
 pub use settings::{Concurrency, Settings};
 
-use crate::backend::{self, Contract, Got};
+use crate::backend::{self, Contract};
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::op::{Block, Delivery, Op, begin};
@@ -61,10 +61,6 @@ unsafe fn refused_post<B: 'static, K: Key>(raw: usize, entry: Entry) -> RefusedP
     let back = unsafe { (K::from_raw(raw), entry.block.map(|header| Block::from_raw(header))) };
     let code = if backend::check_fork().is_err() { Code::Forked } else { Code::InvalidHandle };
     Refused { error: Error::new(code), back }
-}
-
-fn no_room() -> Error {
-    Error::new(Code::InvalidParameter).hint("the batch has no room; make it for at least one packet")
 }
 
 /// A post that was refused, with its key and block.
@@ -136,12 +132,9 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
         let mut slots = [None];
         let got = self.inner.get(&mut Fetch::new(&mut slots), wait.into())?;
-        Ok(match (got, slots) {
-            // SAFETY: the entry came from this port, whose blocks and keys are B and K.
-            (Got::Entries, [Some(entry)]) => unsafe { Outcome::of(Packet::from_entry(entry)) },
-            (Got::TimedOut | Got::Entries, _) => Outcome::TimedOut,
-            (Got::Abandoned, _) => Outcome::Abandoned,
-        })
+        let [entry] = slots;
+        // SAFETY: the entry came from this port, whose blocks and keys are B and K.
+        Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
     /// Takes as many packets as are there and fit `batch`, waiting for the first (`GetQueuedCompletionStatusEx`).
@@ -151,18 +144,8 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     /// Errors: [`Code::InvalidParameter`] (87) for a batch of no room, [`Code::Abandoned`] (735) if the port was closed
     /// during the wait, [`Code::InvalidHandle`] (6) if it was before.
     pub fn get_many(&self, batch: &mut Batch<B, K>, wait: impl Into<Wait>) -> Result<bool, Error> {
-        batch.give_back();
-        if batch.capacity() == 0 {
-            return Err(no_room());
-        }
-        match self.inner.get(&mut batch.fetch(), wait.into())? {
-            Got::Entries => {
-                batch.fetched_from(|| self.inner.clone().into(), |port| port.is(&self.inner));
-                Ok(true)
-            }
-            Got::TimedOut => Ok(false),
-            Got::Abandoned => Err(Error::new(Code::Abandoned)),
-        }
+        let got = self.inner.get(&mut batch.fetch()?, wait.into())?;
+        batch.fetched(got, || self.inner.clone().into(), |port| port.is(&self.inner))
     }
 
     /// Closes the port: every waiting worker gets [`Outcome::Abandoned`], packets nobody fetched are dropped with their

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::local::{Extra, Hunger};
+use super::super::local::{Extra, Hunger, NO_GROUP};
 use crate::error::{Code, Error};
 use crate::op::Header;
 
@@ -76,7 +76,7 @@ impl Default for BlockState {
             child: None,
             cancelled: false,
             aside: Aside::None,
-            group: u16::MAX,
+            group: NO_GROUP,
             hunger: Hunger::Fed,
             extra: None,
         }
@@ -89,12 +89,18 @@ impl BlockState {
         // Field by field: most are as they should be, and a whole new state would be written and dropped each time.
         (self.next, self.previous) = (None, None);
         (self.connecting, self.cancelled) = (false, false);
-        self.group = u16::MAX;
+        self.group = NO_GROUP;
         self.hunger = Hunger::Fed;
         self.child = None;
         if !matches!(self.aside, Aside::None) {
             self.aside = Aside::None;
         }
+    }
+
+    /// Whether it is an accept of a per-thread port that has its connection and waits for first data.
+    #[inline]
+    pub(in crate::backend) fn awaits_data(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.child.is_some())
     }
 
     pub(in crate::backend) fn extra(&mut self) -> &mut Extra {

@@ -96,7 +96,7 @@ impl Core {
 
     /// Ends an operation the kernel has not got.
     pub fn abort(&mut self, header: NonNull<Header>, index: u32) {
-        let code = self.slab.get(index).map_or(Code::Cancelled, |lanes| lanes.cancel_code(header));
+        let code = self.slab.get(index).map_or(Code::Cancelled, |lanes| lanes.cancel_code());
         // SAFETY: taken out of its lane, so this port's.
         let bytes = unsafe { (*header.as_ptr()).work.bytes };
         self.settle(header, bytes, Err(Error::new(code)));
@@ -113,8 +113,7 @@ impl Core {
         // SAFETY: as above.
         let (side, waits, index) = unsafe {
             let block = header.as_ptr();
-            let waits = (*block).sys.extra.as_ref().is_some_and(|extra| extra.child.is_some());
-            ((*block).work.op.lane(), waits, object_of(header).sys.slot())
+            ((*block).work.op.lane(), (*block).sys.awaits_data(), object_of(header).sys.slot())
         };
         let told = match (side, index) {
             // It is in a system call, which nothing ends.
@@ -152,7 +151,7 @@ impl Core {
 
 impl Lanes {
     /// What an operation of this socket says that was ended before its time.
-    pub fn cancel_code(&self, _: NonNull<Header>) -> Code {
+    pub fn cancel_code(&self) -> Code {
         if self.closing && self.kind.is_stream() { Code::ConnectionAborted } else { Code::Cancelled }
     }
 }

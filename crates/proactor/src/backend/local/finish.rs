@@ -42,8 +42,8 @@ impl Core {
         // this thread alone, but for an overlapped handle, which looks at `delivery`.
         let (side, index, waits, cancelled) = unsafe {
             let block = header.as_ptr();
-            let waits = (*block).sys.extra.as_ref().is_some_and(|extra| extra.child.is_some());
-            ((*block).work.op.lane(), object_of(header).sys.slot(), waits, (*block).sys.cancelled)
+            let sys = &(*block).sys;
+            ((*block).work.op.lane(), object_of(header).sys.slot(), sys.awaits_data(), sys.cancelled)
         };
         let more = cqueue::more(flags);
         if !more {
@@ -75,10 +75,7 @@ impl Core {
             // SAFETY: as in `finish`.
             Verdict::Again if unsafe { (*header.as_ptr()).sys.cancelled } => {
                 lane.pop();
-                // SAFETY: as above.
-                let bytes = unsafe { (*header.as_ptr()).work.bytes };
-                let code = lanes.cancel_code(header);
-                self.settle(header, bytes, Err(Error::new(code)));
+                self.abort(header, index);
             }
             Verdict::Again | Verdict::More => lane.busy = false,
             Verdict::Over(bytes, result) => {

@@ -36,12 +36,11 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// The group of a pool, made if there is none, for one operation more.
+    /// The group of a pool, made if there is none, for one operation more. [`has_buffers`](Leases::has_buffers) fills it.
     pub fn join(&mut self, pool: &BufferPool, submitter: &Submitter<'_>) -> Result<u16, Error> {
         if let Some(at) = self.groups.iter().position(|group| group.as_ref().is_some_and(|group| group.pool.is(pool))) {
             if let Some(group) = &mut self.groups[at] {
                 group.users += 1;
-                group.top_up();
             }
             return Ok(at as u16);
         }
@@ -58,7 +57,6 @@ impl Leases {
         unsafe { submitter.register_buf_ring_with_flags(group.entries.as_ptr() as u64, group.mask + 1, at as u16, 0) }
             .map_err(|error| Error::from_io(&error))?;
         group.users = 1;
-        group.top_up();
         self.groups[at] = Some(group);
         Ok(at as u16)
     }

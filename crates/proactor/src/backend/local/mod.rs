@@ -35,4 +35,4 @@ mod start;
 pub(super) use cancel::{cancel, close, take_descriptor};
 pub(crate) use port::Port;
 pub(crate) use remote::Remote;
-pub(super) use start::{Extra, Hunger};
+pub(super) use start::{Extra, Hunger, NO_GROUP};

@@ -34,8 +34,8 @@ impl Extra {
     }
 }
 
-/// The buffer group of a receive of many, in the block.
-pub(super) const NO_GROUP: u16 = u16::MAX;
+/// In a block that receives from no buffer group.
+pub(in crate::backend) const NO_GROUP: u16 = u16::MAX;
 
 /// Where a receive of many is that found no buffer: the kernel ends it then, though nothing may have come.
 #[derive(Clone, Copy, PartialEq, Eq)]
