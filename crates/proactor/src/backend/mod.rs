@@ -17,6 +17,7 @@
 //! | `process_port()` | the port of objects with no port of their own, served by one library thread |
 //! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
+//! | `give_slot_up()` | the same until the value it gives is dropped |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!

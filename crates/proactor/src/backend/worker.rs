@@ -12,6 +12,7 @@
 //! INSIDE is a state the monitor never writes over.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
 use super::epoll::Port;
@@ -60,6 +61,11 @@ impl Worker {
     pub fn block(&self) -> bool {
         let seen = self.word.load(Ordering::Relaxed);
         seen & STATE == RUNNING && self.word.compare_exchange(seen, seen & !STATE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether the thread has no slot.
+    fn is_free(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & STATE == FREE
     }
 
     /// The thread stops working for its port; whether it held a slot. One step: the monitor may give a slot back
@@ -171,22 +177,38 @@ impl Drop for Inside {
 
 /// Runs `f`, which may wait, with this worker's slot given to another for that long.
 pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
-    let port = BINDING.try_with(|slot| match slot.try_borrow().as_deref() {
+    let _given_up = give_slot_up();
+    f()
+}
+
+/// Gives this worker's slot to another until the value is dropped. `None`: it has none to give.
+pub(crate) fn give_slot_up() -> Option<SlotGivenUp> {
+    let binding = BINDING.try_with(|slot| match slot.try_borrow().as_deref() {
         Ok(Some(binding)) if binding.worker.block() => binding.port.upgrade().map(|port| (port, binding.worker.clone())),
         _ => None,
     });
-    let Ok(Some((port, worker))) = port else {
-        return f();
-    };
+    let (port, worker) = binding.ok()??;
     port.slot_freed();
-    /// Runs even if `f` panics.
-    struct Unblock(Arc<Port>, Arc<Worker>);
-    impl Drop for Unblock {
-        fn drop(&mut self) {
-            self.0.slot_taken();
-            self.1.leave();
+    Some(SlotGivenUp { port, worker, stays: PhantomData })
+}
+
+/// A worker's slot, given up while this lives. It is the thread's: not Send.
+pub(crate) struct SlotGivenUp {
+    port: Arc<Port>,
+    worker: Arc<Worker>,
+    stays: PhantomData<*const ()>,
+}
+
+impl Drop for SlotGivenUp {
+    /// The thread counts again, unless it came to other terms with a port meanwhile.
+    fn drop(&mut self) {
+        let same = BINDING.try_with(|slot| match slot.try_borrow().as_deref() {
+            Ok(Some(binding)) => std::ptr::eq(binding.port.as_ptr(), Arc::as_ptr(&self.port)),
+            _ => false,
+        });
+        if same == Ok(true) && self.worker.is_free() {
+            self.port.slot_taken();
+            self.worker.leave();
         }
     }
-    let _unblock = Unblock(port, worker);
-    f()
 }

@@ -60,6 +60,7 @@ mod receiving_many;
 mod refusals;
 mod sends;
 mod streams;
+mod thread_pool;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.

@@ -18,7 +18,7 @@ mod slab;
 mod sys;
 mod types;
 
-pub(crate) use super::worker::while_blocked;
+pub(crate) use super::worker::{SlotGivenUp, give_slot_up, while_blocked};
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
 pub(in crate::backend) use files::{at_once, has_uring, lacks};
 pub(crate) use files::{choice, set_choice};

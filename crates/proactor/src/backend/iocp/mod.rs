@@ -69,6 +69,14 @@ pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// What `give_slot_up` gives where the kernel itself keeps count: nothing.
+pub(crate) enum SlotGivenUp {}
+
+/// There is no slot to give: a thread that goes on running keeps its place.
+pub(crate) fn give_slot_up() -> Option<SlotGivenUp> {
+    None
+}
+
 pub(crate) fn choice() -> BackendInfo {
     BackendInfo {
         sockets: "IOCP",

@@ -1,0 +1,83 @@
+//! How a pool's objects are made.
+
+use std::sync::{Arc, Mutex};
+
+use super::group::{CleanupGroup, OnCancel, Stop};
+use super::instance::Instance;
+use super::member::{Callback, Member, Owner};
+use super::work::Work;
+use crate::error::Error;
+use crate::shim::lock;
+
+/// A callback environment (`TP_CALLBACK_ENVIRON`): the pool, the clean-up group and the hints for objects made from it.
+#[derive(Clone)]
+#[must_use = "an environment does nothing until an object is made from it"]
+pub struct Environment {
+    owner: Arc<Owner>,
+    group: Option<CleanupGroup>,
+    on_cancel: Option<OnCancel>,
+    runs_long: bool,
+}
+
+impl Environment {
+    pub(super) fn new(owner: Arc<Owner>) -> Environment {
+        Environment { owner, group: None, on_cancel: None, runs_long: false }
+    }
+
+    /// Objects made from now on belong to this clean-up group (`SetThreadpoolCallbackCleanupGroup`).
+    pub fn group(mut self, group: &CleanupGroup) -> Environment {
+        self.group = Some(group.clone());
+        self
+    }
+
+    /// Called once for each object when its group is closed and cancels what waits, on the closing thread.
+    pub fn on_cancel(mut self, f: impl Fn() + Send + Sync + 'static) -> Environment {
+        self.on_cancel = Some(Arc::new(f));
+        self
+    }
+
+    /// Callbacks of these objects may run long (`SetThreadpoolCallbackRunsLong`): see [`Instance::may_run_long`].
+    pub fn runs_long(mut self, long: bool) -> Environment {
+        self.runs_long = long;
+        self
+    }
+
+    /// A new member for an object, entered in the group.
+    pub(super) fn member(&self, stop: Option<Stop>, callback: Callback) -> Arc<Member> {
+        let member = Member::new(self.owner.clone(), self.runs_long, callback);
+        if let Some(group) = &self.group {
+            group.add(&member, self.on_cancel.clone(), stop);
+        }
+        member
+    }
+
+    /// A work object (`CreateThreadpoolWork`): `callback` runs once for each [`Work::submit`], on any threads of the
+    /// pool, several at a time if it was submitted several times.
+    pub fn work(&self, callback: impl Fn(&Instance<'_>) + Send + Sync + 'static) -> Work {
+        Work { member: self.member(None, Box::new(callback)) }
+    }
+
+    /// Runs `f` once (`TrySubmitThreadpoolCallback`).
+    ///
+    /// Errors: [`Code::InvalidHandle`](crate::Code::InvalidHandle) if the group was closed,
+    /// [`Code::Forked`](crate::Code::Forked) in a forked child.
+    pub fn submit(&self, f: impl FnOnce(&Instance<'_>) + Send + 'static) -> Result<(), Error> {
+        let once = Mutex::new(Some(f));
+        let member = self.member(None, Box::new(move |instance| {
+            let f = lock(&once).take();
+            if let Some(f) = f {
+                f(instance);
+            }
+        }));
+        member.submit()
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment")
+            .field("grouped", &self.group.is_some())
+            .field("runs_long", &self.runs_long)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+//! What every object of a pool has: a callback, and the count of its callbacks that wait or run.
+//!
+//! A callback that waits is a post on the crew's port whose key is the member; no memory is needed for it. Cancelling those
+//! that wait takes their number back: the posts arrive all the same and find nothing to do.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, PoisonError};
+
+use super::crew::Crew;
+use super::instance::Instance;
+use crate::backend;
+use crate::error::{Code, Error};
+use crate::shim::lock;
+use crate::time::Wait;
+
+/// Closes the crew's port when the pool's last handle and its last object are gone.
+pub(super) struct Owner(pub Arc<Crew>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.port.close();
+    }
+}
+
+/// What runs.
+pub(super) type Callback = Box<dyn Fn(&Instance<'_>) + Send + Sync>;
+
+pub(super) struct Member {
+    owner: Arc<Owner>,
+    callback: Callback,
+    runs_long: bool,
+    counts: std::sync::Mutex<Counts>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Counts {
+    waiting: usize,
+    running: usize,
+    /// Its clean-up group was closed: nothing begins any more.
+    closed: bool,
+    watchers: usize,
+}
+
+thread_local! {
+    /// The member whose callback runs on this thread.
+    static RUNNING: Cell<*const Member> = const { Cell::new(std::ptr::null()) };
+}
+
+impl Member {
+    pub fn new(owner: Arc<Owner>, runs_long: bool, callback: Callback) -> Arc<Member> {
+        let counts = std::sync::Mutex::default();
+        Arc::new(Member { owner, callback, runs_long, counts, changed: Condvar::new() })
+    }
+
+    pub fn crew(&self) -> &Arc<Crew> {
+        &self.owner.0
+    }
+
+    /// Asks for one more callback.
+    pub fn submit(self: &Arc<Member>) -> Result<(), Error> {
+        self.expect()?;
+        if self.crew().port.post(self.clone(), 0, None).is_err() {
+            self.forget_one();
+            backend::check_fork()?;
+            return Err(Error::new(Code::InvalidHandle).hint("the thread pool is closed"));
+        }
+        self.crew().leave_nobody_waiting();
+        Ok(())
+    }
+
+    /// One more callback will come.
+    pub fn expect(&self) -> Result<(), Error> {
+        backend::check_fork()?;
+        let mut counts = lock(&self.counts);
+        if counts.closed {
+            return Err(Error::new(Code::InvalidHandle).hint("its clean-up group was closed; make a new object"));
+        }
+        counts.waiting += 1;
+        Ok(())
+    }
+
+    /// One that was expected does not come.
+    pub fn forget_one(&self) {
+        let mut counts = lock(&self.counts);
+        counts.waiting = counts.waiting.saturating_sub(1);
+        self.tell(&counts);
+    }
+
+    /// Runs one callback, unless it was cancelled meanwhile.
+    pub fn run(self: &Arc<Member>) {
+        self.run_with(|instance| (self.callback)(instance));
+    }
+
+    /// As `run`, with a callback of the moment. A panic in it is reported and goes no further.
+    pub fn run_with(self: &Arc<Member>, callback: impl FnOnce(&Instance<'_>)) {
+        if !self.begin() {
+            return;
+        }
+        let outer = RUNNING.replace(Arc::as_ptr(self));
+        let instance = Instance::new(self);
+        if self.runs_long {
+            instance.may_run_long();
+        }
+        if catch_unwind(AssertUnwindSafe(|| callback(&instance))).is_err() {
+            log::error!("proactor: a callback of the thread pool panicked");
+        }
+        RUNNING.set(outer);
+        let counted = instance.finish();
+        if counted {
+            self.end();
+        }
+    }
+
+    fn begin(&self) -> bool {
+        let mut counts = lock(&self.counts);
+        if counts.waiting == 0 {
+            return false;
+        }
+        counts.waiting -= 1;
+        counts.running += 1;
+        true
+    }
+
+    /// A callback is over, or no longer counted.
+    pub fn end(&self) {
+        let mut counts = lock(&self.counts);
+        counts.running -= 1;
+        self.tell(&counts);
+    }
+
+    fn tell(&self, counts: &Counts) {
+        if counts.watchers > 0 && counts.waiting + counts.running == 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Drops the callbacks that wait; how many.
+    pub fn cancel(&self) -> usize {
+        let mut counts = lock(&self.counts);
+        let dropped = std::mem::take(&mut counts.waiting);
+        self.tell(&counts);
+        dropped
+    }
+
+    /// Nothing begins any more.
+    pub fn close(&self) {
+        lock(&self.counts).closed = true;
+    }
+
+    /// Waits until no callback waits or runs, or `wait` ends; whether none does.
+    pub fn settle(&self, wait: Wait) -> Result<bool, Error> {
+        backend::check_fork()?;
+        if RUNNING.get() == std::ptr::from_ref(self) {
+            return Err(Error::new(Code::InvalidParameter)
+                .hint("a callback cannot wait for itself to end; call disassociate on its instance first, or wait elsewhere"));
+        }
+        Ok(backend::while_blocked(|| {
+            let mut counts = lock(&self.counts);
+            counts.watchers += 1;
+            while counts.waiting + counts.running > 0 && !wait.is_over() {
+                counts = match wait.left() {
+                    None => self.changed.wait(counts).unwrap_or_else(PoisonError::into_inner),
+                    Some(left) => self.changed.wait_timeout(counts, left).unwrap_or_else(PoisonError::into_inner).0,
+                };
+            }
+            counts.watchers -= 1;
+            counts.waiting + counts.running == 0
+        }))
+    }
+
+    /// This thread's callback is no longer one of the member's.
+    pub fn disown(&self) {
+        if RUNNING.get() == std::ptr::from_ref(self) {
+            RUNNING.set(std::ptr::null());
+        }
+    }
+}
