@@ -118,7 +118,7 @@ impl Crew {
             match outcome {
                 Ok(Outcome::Packet(packet) | Outcome::Failed(packet)) => {
                     self.leave();
-                    packet.key.run();
+                    packet.key.run(packet.done.bytes);
                 }
                 Ok(Outcome::TimedOut | Outcome::Apc) => {
                     self.waiting.fetch_sub(1, Ordering::SeqCst);

@@ -63,12 +63,15 @@ impl Environment {
     /// [`Code::Forked`](crate::Code::Forked) in a forked child.
     pub fn submit(&self, f: impl FnOnce(&Instance<'_>) + Send + 'static) -> Result<(), Error> {
         let once = Mutex::new(Some(f));
-        let member = self.member(None, Box::new(move |instance| {
-            let f = lock(&once).take();
-            if let Some(f) = f {
-                f(instance);
-            }
-        }));
+        let member = self.member(
+            None,
+            Box::new(move |instance| {
+                let f = lock(&once).take();
+                if let Some(f) = f {
+                    f(instance);
+                }
+            }),
+        );
         member.submit()
     }
 }

@@ -1,7 +1,7 @@
 //! What every object of a pool has: a callback, and the count of its callbacks that wait or run.
 //!
 //! A callback that waits is a post on the crew's port whose key is the member; no memory is needed for it. Cancelling those
-//! that wait takes their number back: the posts arrive all the same and find nothing to do.
+//! that wait begins a new epoch: what was asked for in an earlier one arrives all the same and finds nothing to do.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,8 +36,10 @@ pub(super) struct Member {
 
 #[derive(Default)]
 struct Counts {
+    /// Of this epoch.
     waiting: usize,
     running: usize,
+    epoch: usize,
     /// Its clean-up group was closed: nothing begins any more.
     closed: bool,
     watchers: usize,
@@ -60,9 +62,9 @@ impl Member {
 
     /// Asks for one more callback.
     pub fn submit(self: &Arc<Member>) -> Result<(), Error> {
-        self.expect()?;
-        if self.crew().port.post(self.clone(), 0, None).is_err() {
-            self.forget_one();
+        let epoch = self.expect()?;
+        if self.crew().port.post(self.clone(), epoch, None).is_err() {
+            self.forget(epoch);
             backend::check_fork()?;
             return Err(Error::new(Code::InvalidHandle).hint("the thread pool is closed"));
         }
@@ -70,35 +72,37 @@ impl Member {
         Ok(())
     }
 
-    /// One more callback will come.
-    pub fn expect(&self) -> Result<(), Error> {
+    /// One more callback will come. Gives the epoch it belongs to.
+    pub fn expect(&self) -> Result<usize, Error> {
         backend::check_fork()?;
         let mut counts = lock(&self.counts);
         if counts.closed {
             return Err(Error::new(Code::InvalidHandle).hint("its clean-up group was closed; make a new object"));
         }
         counts.waiting += 1;
-        Ok(())
+        Ok(counts.epoch)
     }
 
     /// One that was expected does not come.
-    pub fn forget_one(&self) {
+    pub fn forget(&self, epoch: usize) {
         let mut counts = lock(&self.counts);
-        counts.waiting = counts.waiting.saturating_sub(1);
-        self.tell(&counts);
+        if counts.epoch == epoch {
+            counts.waiting -= 1;
+            self.tell(&counts);
+        }
     }
 
-    /// Runs one callback, unless it was cancelled meanwhile.
-    pub fn run(self: &Arc<Member>) {
-        self.run_with(|instance| (self.callback)(instance));
+    /// Runs one callback that was expected in that epoch, unless it was cancelled meanwhile.
+    pub fn run(&self, epoch: usize) {
+        self.run_with(epoch, |instance| (self.callback)(instance));
     }
 
     /// As `run`, with a callback of the moment. A panic in it is reported and goes no further.
-    pub fn run_with(self: &Arc<Member>, callback: impl FnOnce(&Instance<'_>)) {
-        if !self.begin() {
+    pub fn run_with(&self, epoch: usize, callback: impl FnOnce(&Instance<'_>)) {
+        if !self.begin(epoch) {
             return;
         }
-        let outer = RUNNING.replace(Arc::as_ptr(self));
+        let outer = RUNNING.replace(std::ptr::from_ref(self));
         let instance = Instance::new(self);
         if self.runs_long {
             instance.may_run_long();
@@ -113,9 +117,9 @@ impl Member {
         }
     }
 
-    fn begin(&self) -> bool {
+    fn begin(&self, epoch: usize) -> bool {
         let mut counts = lock(&self.counts);
-        if counts.waiting == 0 {
+        if counts.epoch != epoch {
             return false;
         }
         counts.waiting -= 1;
@@ -140,6 +144,7 @@ impl Member {
     pub fn cancel(&self) -> usize {
         let mut counts = lock(&self.counts);
         let dropped = std::mem::take(&mut counts.waiting);
+        counts.epoch = counts.epoch.wrapping_add(1);
         self.tell(&counts);
         dropped
     }
