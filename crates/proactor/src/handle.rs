@@ -135,7 +135,7 @@ impl Which {
             Which::One(ticket) => header.is(ticket),
             Which::All => true,
             Which::Thread(number) => header.started_by(number),
-            Which::Packets => matches!(header.delivery, crate::op::Delivery::Packet),
+            Which::Packets => header.delivery.is_queued(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! with nothing of it in the kernel's hands. The match below is the only place that knows the deliveries; a new one is
 //! a variant of [`Delivery`], an arm here, and a module with its front.
 
+pub(crate) mod handler;
 pub(crate) mod overlapped;
 pub(crate) mod packet;
 
@@ -42,7 +43,7 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
             object.as_ref().sent(budget);
         }
         match &(*block).delivery {
-            Delivery::Packet | Delivery::Part => packets.packet(Entry::of_block(header)),
+            Delivery::Packet | Delivery::Part | Delivery::Handler(_) => packets.packet(Entry::of_block(header)),
             Delivery::Overlapped(_) => {
                 if overlapped::complete(header) {
                     packets.bury(header);

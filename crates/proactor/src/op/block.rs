@@ -6,6 +6,7 @@
 //! | idle | the user ([`Block`]) | the user's thread | start |
 //! | pending | the backend: the lane's owner, the ring, or the kernel | that owner alone | the operation's own terminal completion |
 //! | completed, packet | the port's queue | nobody, until `get` pops it | `get` (back to idle), or the port's close (freed) |
+//! | completed, handler | the port's queue | nobody, until `get` pops it | `get` (run, and freed), or the port's close (freed) |
 //! | completed, overlapped | the handle and the completer, one count each | the handle reads the result; the completer only its own half | the last of both (freed) |
 //!
 //! Ownership moves by value through these states, never is shared but in the last one, which has its own atomics
@@ -25,6 +26,7 @@ use super::value::Value;
 use super::{Address, Op, recycle};
 use crate::backend;
 use crate::buf::Buffers;
+use crate::deliver::handler::Run;
 use crate::deliver::overlapped::Shared;
 use crate::error::Error;
 use crate::handle::Object;
@@ -41,6 +43,16 @@ pub(crate) enum Delivery {
     Part,
     /// A handle somebody holds, or has dropped.
     Overlapped(Shared),
+    /// A closure, run by whoever takes the completion from the port of the object's home.
+    Handler(Run),
+}
+
+impl Delivery {
+    /// Whether a completion of it goes through a port's queue, and goes nowhere without one.
+    #[inline]
+    pub fn is_queued(&self) -> bool {
+        matches!(self, Delivery::Packet | Delivery::Handler(_))
+    }
 }
 
 /// The part of a block that does not depend on what it carries.

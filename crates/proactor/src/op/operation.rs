@@ -11,6 +11,7 @@ use crate::home::{Home, Shared};
 /// | last word | the completion is |
 /// |---|---|
 /// | [`.packet(block)`](Operation::packet) | a packet on the port the object is associated with |
+/// | [`.then(f)`](Operation::then) | a call of `f` by a thread inside that port's `get` |
 /// | [`.start()`](Operation::start) | an [`Overlapped`](crate::Overlapped) handle: ask, wait, cancel |
 #[must_use = "an operation does nothing until a delivery is chosen: .packet(block) or .start()"]
 pub struct Operation<'o, C, T, H: Home = Shared> {

@@ -11,7 +11,7 @@ use crate::home::{Home, Shared};
 
 /// Room for the packets of one [`get_many`](crate::CompletionPort::get_many), used again and again.
 ///
-/// An iterator over what was fetched. Packets not taken out go back to their port, before all others, when the batch is
+/// An iterator over what was fetched; it runs the handlers among them. Packets not taken out go back to their port, before all others, when the batch is
 /// dropped or filled again: a panic in one handler does not lose the rest.
 ///
 /// ```
@@ -51,12 +51,12 @@ impl<B: 'static, K: Key, H: Home> Batch<B, K, H> {
         self.slots.len()
     }
 
-    /// How many packets are left in it.
+    /// How many packets and handlers are left in it.
     pub fn len(&self) -> usize {
         self.slots[self.at..].iter().flatten().count()
     }
 
-    /// Whether every packet was taken out.
+    /// Whether every packet was taken out, and every handler run.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -90,16 +90,21 @@ impl<B: 'static, K: Key, H: Home> Batch<B, K, H> {
     }
 }
 
-/// Each packet carries its own status: [`Outcome::Packet`] or [`Outcome::Failed`].
+/// Each packet carries its own status: [`Outcome::Packet`] or [`Outcome::Failed`]. Handlers
+/// ([`then`](crate::Operation::then)) are run where they stand among the packets, and none of them is shown.
 impl<B: 'static, K: Key, H: Home> Iterator for Batch<B, K, H> {
     type Item = Outcome<B, K>;
 
     #[inline]
     fn next(&mut self) -> Option<Outcome<B, K>> {
-        let entry = self.slots.get_mut(self.at)?.take()?;
-        self.at += 1;
-        // SAFETY: fetched from a port of this B and K by `get_many`.
-        Some(unsafe { Outcome::of(Packet::from_entry(entry)) })
+        loop {
+            let entry = self.slots.get_mut(self.at)?.take()?;
+            self.at += 1;
+            if let Some(entry) = entry.unless_handler() {
+                // SAFETY: fetched from a port of this B and K by `get_many`.
+                return Some(unsafe { Outcome::of(Packet::from_entry(entry)) });
+            }
+        }
     }
 }
 

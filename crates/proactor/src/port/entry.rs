@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 
 use super::key::Key;
 use crate::backend::{Contract, Got};
+use crate::deliver::handler::Run;
 use crate::error::Error;
 use crate::op::{Block, Delivery, Done, Header, Op, OpKind, free_block, give_shell, release_object};
 
@@ -23,6 +24,31 @@ unsafe impl Send for Entry {}
 impl Entry {
     pub fn of_block(header: NonNull<Header>) -> Entry {
         Entry { block: Some(header), key: 0, bytes: 0 }
+    }
+
+    /// The function to run it with, if it is a handler's and not a packet.
+    #[inline]
+    fn handler(&self) -> Option<(Run, NonNull<Header>)> {
+        let header = self.block?;
+        // SAFETY: the entry owns its block, which is over.
+        match unsafe { &(*header.as_ptr()).delivery } {
+            Delivery::Handler(run) => Some((*run, header)),
+            _ => None,
+        }
+    }
+
+    /// Whether it may only be dropped where its port's packets are, whatever those carry.
+    pub fn is_handler(&self) -> bool {
+        self.handler().is_some()
+    }
+
+    /// Runs it if it is a handler's, or gives the packet back.
+    #[inline]
+    pub fn unless_handler(self) -> Option<Entry> {
+        let Some((run, header)) = self.handler() else { return Some(self) };
+        // SAFETY: the entry owned the block, whose operation is over.
+        unsafe { run(header) };
+        None
     }
 
     /// Drops a packet nobody will fetch, with its block and key.

@@ -101,7 +101,7 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// what gathered, and to wait.
     #[inline]
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let (got, entry) = self.inner.get_one(wait.into())?;
+        let (got, entry) = super::past_handlers(wait.into(), |wait| self.inner.get_one(wait))?;
         // SAFETY: the entry came from this port, whose blocks and keys are B and K.
         Ok(unsafe { Outcome::fetched(got, entry) })
     }

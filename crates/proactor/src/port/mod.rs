@@ -20,7 +20,7 @@ pub use key::Key;
 pub use local::{LocalPort, RemotePort};
 pub use settings::{Concurrency, Settings};
 
-use crate::backend::{self, Contract};
+use crate::backend::{self, Contract, Got};
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::op::{Block, Delivery, Op, begin};
@@ -61,6 +61,45 @@ unsafe fn refused_post<B: 'static, K: Key>(raw: usize, entry: Entry) -> RefusedP
     let back = unsafe { (K::from_raw(raw), entry.block.map(|header| Block::from_raw(header))) };
     let code = if backend::check_fork().is_err() { Code::Forked } else { Code::InvalidHandle };
     Refused { error: Error::new(code), back }
+}
+
+/// Runs the handlers that come and goes on until `get` gives a packet, or ends otherwise.
+#[inline]
+fn past_handlers(
+    wait: Wait,
+    mut get: impl FnMut(Wait) -> Result<(Got, Option<Entry>), Error>,
+) -> Result<(Got, Option<Entry>), Error> {
+    let (got, entry) = get(wait)?;
+    match entry.map(Entry::unless_handler) {
+        None => Ok((got, None)),
+        Some(Some(packet)) => Ok((got, Some(packet))),
+        Some(None) => after_a_handler(wait, get),
+    }
+}
+
+/// Once the wait is over, so many more handlers are run: those of a chain that goes on at once have no end.
+const MORE_HANDLERS: u32 = 64;
+
+/// The same, of a wait that ran a handler already.
+fn after_a_handler(
+    wait: Wait,
+    mut get: impl FnMut(Wait) -> Result<(Got, Option<Entry>), Error>,
+) -> Result<(Got, Option<Entry>), Error> {
+    let mut past_the_end = 0;
+    while past_the_end < MORE_HANDLERS {
+        let entry = match get(wait) {
+            Ok((_, Some(entry))) => entry,
+            Ok(ended) => return Ok(ended),
+            // A handler closed the port, which is during the wait.
+            Err(error) if error.code() == Code::InvalidHandle => return Ok((Got::Abandoned, None)),
+            Err(error) => return Err(error),
+        };
+        if let Some(packet) = entry.unless_handler() {
+            return Ok((Got::Entries, Some(packet)));
+        }
+        past_the_end += u32::from(wait.is_over());
+    }
+    Ok((Got::TimedOut, None))
 }
 
 /// A post that was refused, with its key and block.
@@ -126,19 +165,23 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     /// Takes one packet, waiting for it until `wait` ends (`GetQueuedCompletionStatus`): `None` for ever, a `Duration`,
     /// or an `Instant`.
     ///
-    /// The five ends of the wait are the variants of [`Outcome`]. Errors: [`Code::InvalidHandle`] (6) if the port was
+    /// Handlers ([`then`](crate::Operation::then)) whose turn comes first are run, and the wait goes on. The five ends of
+    /// the wait are the variants of [`Outcome`]. Errors: [`Code::InvalidHandle`] (6) if the port was
     /// closed before the call, [`Code::Forked`] in a forked child.
     #[inline]
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let mut slots = [None];
-        let got = self.inner.get(&mut Fetch::new(&mut slots), wait.into())?;
-        let [entry] = slots;
+        let (got, entry) = past_handlers(wait.into(), |wait| {
+            let mut slots = [None];
+            let got = self.inner.get(&mut Fetch::new(&mut slots), wait)?;
+            let [entry] = slots;
+            Ok((got, entry))
+        })?;
         // SAFETY: the entry came from this port, whose blocks and keys are B and K.
         Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
     /// Takes as many packets as are there and fit `batch`, waiting for the first (`GetQueuedCompletionStatusEx`).
-    /// Returns `true` if there are any; `false` when `wait` ended. What an earlier call left in the batch goes back to
+    /// Returns `true` if there are any, or handlers, which the batch runs; `false` when `wait` ended. What an earlier call left in the batch goes back to
     /// the port first.
     ///
     /// Errors: [`Code::InvalidParameter`] (87) for a batch of no room, [`Code::Abandoned`] (735) if the port was closed

@@ -55,6 +55,7 @@ mod files;
 mod files_as_a_whole;
 mod getting;
 mod getting_many;
+mod handlers;
 mod operation_block;
 mod receiving_many;
 mod refusals;

@@ -43,6 +43,8 @@ mod files_as_a_whole;
 mod getting;
 #[path = "../conformance/getting_many.rs"]
 mod getting_many;
+#[path = "../conformance/handlers.rs"]
+mod handlers;
 #[path = "../conformance/operation_block.rs"]
 mod operation_block;
 #[path = "../conformance/receiving_many.rs"]

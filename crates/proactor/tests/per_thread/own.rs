@@ -263,3 +263,58 @@ fn a_blocking_call_of_the_owners_own_is_not_interrupted_by_its_operations() {
     assert_eq!(success(&port).done.bytes, 5);
     drop(writer.join());
 }
+
+#[test]
+fn a_handlers_closure_need_not_be_send() {
+    let port = port(1);
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 1);
+    let got = Rc::new(RefCell::new(Vec::new()));
+    let own = got.clone();
+    ours.recv(vec![0; 8]).then(move |done| *own.borrow_mut() = done.buffer[..done.bytes].to_vec()).unwrap();
+    peer.write_all(b"bytes").unwrap();
+    until_on(&port, "the packet is queued", || Rc::strong_count(&got) == 2);
+    let end = std::time::Instant::now() + LONG;
+    while got.borrow().is_empty() {
+        assert!(std::time::Instant::now() < end);
+        port.get(SHORT).unwrap();
+    }
+    assert_eq!(*got.borrow(), b"bytes");
+}
+
+/// Posts from another thread while the owner closes its port: what handlers hold is dropped by the owner alone.
+#[test]
+fn closures_are_dropped_on_their_own_thread_whoever_posts() {
+    struct Own {
+        home: std::thread::ThreadId,
+        _token: Rc<()>,
+    }
+    impl Drop for Own {
+        fn drop(&mut self) {
+            assert_eq!(self.home, std::thread::current().id());
+        }
+    }
+    for _ in 0..50 {
+        let port = port(1);
+        let remote = port.remote();
+        let begun = Flag::default();
+        let begin = begun.clone();
+        let posts = worker(move || {
+            begin.set();
+            while remote.post(0, 0, None).is_ok() {}
+        });
+        let (ours, _peer) = homeless();
+        let ours = port.home(ours, 1);
+        let token = Rc::new(());
+        for _ in 0..16 {
+            let own = Own { home: std::thread::current().id(), _token: token.clone() };
+            ours.send(vec![1]).then(move |_| drop(own)).unwrap();
+        }
+        begun.spin();
+        port.close();
+        posts.join();
+        drop(port);
+        drop(ours);
+        assert_eq!(Rc::strong_count(&token), 1, "dropped, not lost");
+    }
+}

@@ -67,6 +67,8 @@ pub(crate) struct Port {
     serves: Serves,
     /// Operations of a port with an owner that the blocking pool has.
     pooled: AtomicUsize,
+    /// Handlers of a closed port with an owner that another thread came upon.
+    left: Mutex<Vec<Entry>>,
     pub(super) this: Weak<Port>,
 }
 
@@ -130,6 +132,7 @@ impl Port {
             watched: AtomicBool::new(!plan.block_monitor),
             serves,
             pooled: AtomicUsize::new(0),
+            left: Mutex::default(),
             this: this.clone(),
         }))
     }
@@ -279,18 +282,33 @@ impl Port {
 
     /// Drops everything queued: the port is closed.
     fn drain(&self) {
-        if let Serves::Owner(owner) = self.serves
-            && owner != std::thread::current().id()
-        {
+        if !self.is_at_home() {
             return;
         }
         self.drop_queued();
+        if matches!(self.serves, Serves::Owner(_)) {
+            std::mem::take(&mut *self.left()).into_iter().for_each(|entry| entry.discard(&self.contract));
+        }
     }
 
+    /// Also by another thread than the owner, if that has a way in: then blocks are `Send`, but what handlers hold need not be.
     fn drop_queued(&self) {
         while let Some(entry) = self.queue.pop() {
-            entry.discard(&self.contract);
+            if entry.is_handler() && !self.is_at_home() {
+                self.left().push(entry);
+            } else {
+                entry.discard(&self.contract);
+            }
         }
+    }
+
+    /// Whether the calling thread may drop whatever comes through this port.
+    fn is_at_home(&self) -> bool {
+        !matches!(self.serves, Serves::Owner(owner) if owner != std::thread::current().id())
+    }
+
+    fn left(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.left.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     // ---- the gate's other callers ----

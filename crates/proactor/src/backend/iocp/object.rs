@@ -95,7 +95,7 @@ pub(crate) unsafe fn start(header: NonNull<Header>) {
     unsafe {
         let block = header.as_ptr();
         let (core, port) = (&object_of(header).sys.core, port_of(header));
-        let is_packet = matches!((*block).delivery, Delivery::Packet);
+        let is_packet = (*block).delivery.is_queued();
         (*block).sys.lane = (*block).work.op.lane();
         if multi::is_multi(&(*block).work.op) {
             port.multi_begins();
@@ -150,7 +150,7 @@ unsafe fn give(header: NonNull<Header>) -> Issued {
     unsafe {
         match (*header.as_ptr()).delivery {
             Delivery::Overlapped(_) => issuer::on_its_thread(header),
-            Delivery::Packet | Delivery::Part | Delivery::None => start::issue(header, object_of(header)),
+            Delivery::Packet | Delivery::Part | Delivery::Handler(_) | Delivery::None => start::issue(header, object_of(header)),
         }
     }
 }
@@ -218,7 +218,7 @@ pub(super) unsafe fn conclude(
             }
             events::give_back(waiter);
         }
-        if matches!((*block).delivery, Delivery::Packet) {
+        if (*block).delivery.is_queued() {
             return port_of(header).put(header);
         }
         list.unlink(header);

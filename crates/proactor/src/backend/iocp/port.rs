@@ -61,6 +61,8 @@ pub(crate) struct Port {
     serves: Serves,
     /// A thread's own port has a way in for others, so its blocks are `Send`.
     open_to_others: AtomicBool,
+    /// Handlers of a closed port with an owner that another thread came upon: what they hold need not be `Send`.
+    left: Mutex<Vec<Entry>>,
     this: Weak<Port>,
 }
 
@@ -88,7 +90,7 @@ struct ToFetch<'a, 'f>(&'a Port, &'a mut Fetch<'f>);
 impl Packets for ToFetch<'_, '_> {
     fn packet(&mut self, entry: Entry) {
         if self.0.is_closed() {
-            return entry.discard(&self.0.contract);
+            return self.0.discard(entry);
         }
         if let Some(entry) = self.1.push(entry) {
             self.0.give_back(std::iter::once(entry));
@@ -143,6 +145,7 @@ impl Port {
             objects: Mutex::default(),
             serves,
             open_to_others: AtomicBool::new(false),
+            left: Mutex::default(),
             this: this.clone(),
         }))
     }
@@ -178,9 +181,20 @@ impl Port {
 
     /// Whether the calling thread may drop what packets carry.
     fn may_drop(&self) -> bool {
-        match self.serves {
-            Serves::Anyone | Serves::Process => true,
-            Serves::Owner(owner) => owner == thread_number() || self.open_to_others.load(Ordering::SeqCst),
+        self.is_at_home() || self.open_to_others.load(Ordering::SeqCst)
+    }
+
+    /// Whether the calling thread may drop whatever comes through this port.
+    fn is_at_home(&self) -> bool {
+        !matches!(self.serves, Serves::Owner(owner) if owner != thread_number())
+    }
+
+    /// Drops a packet that the calling thread may drop.
+    fn discard(&self, entry: Entry) {
+        if entry.is_handler() && !self.is_at_home() {
+            lock(&self.left).push(entry);
+        } else {
+            entry.discard(&self.contract);
         }
     }
 
@@ -471,6 +485,10 @@ impl Port {
             wait = Wait::Poll;
         }
         debug_assert!(out.is_empty(), "packets of a closed port are dropped");
+        if self.is_at_home() {
+            let left = std::mem::take(&mut *lock(&self.left));
+            left.into_iter().for_each(|entry| entry.discard(&self.contract));
+        }
     }
 }
 
