@@ -68,7 +68,7 @@ impl Crew {
     }
 
     /// After a post, or before a callback runs: somebody must be left to wait in the port, if the maximum allows.
-    pub fn leave_nobody_waiting(self: &Arc<Crew>) -> bool {
+    pub fn keep_one_waiting(self: &Arc<Crew>) -> bool {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             return true;
         }
@@ -103,7 +103,7 @@ impl Crew {
     /// A callback begins on a thread that was waiting in the port.
     pub fn leave(self: &Arc<Crew>) {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.leave_nobody_waiting();
+        self.keep_one_waiting();
     }
 
     /// It is over, and the thread still inside the port.

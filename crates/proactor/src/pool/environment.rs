@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use super::group::{CleanupGroup, OnCancel, Stop};
 use super::instance::Instance;
+use super::io::Io;
 use super::member::{Callback, Member, Owner};
 use super::work::Work;
 use crate::error::Error;
+use crate::handle::AsObject;
 use crate::shim::lock;
 
 /// A callback environment (`TP_CALLBACK_ENVIRON`): the pool, the clean-up group and the hints for objects made from it.
@@ -55,6 +57,21 @@ impl Environment {
     /// pool, several at a time if it was submitted several times.
     pub fn work(&self, callback: impl Fn(&Instance<'_>) + Send + Sync + 'static) -> Work {
         Work { member: self.member(None, Box::new(callback)) }
+    }
+
+    /// Binds a socket or file to the pool (`CreateThreadpoolIo`): completions of what [`Io::start`] starts are callbacks.
+    ///
+    /// Closing its group with `cancel_members` drops the callbacks that have not come; `close_members` waits for them: cancel
+    /// operations first that may pend for long.
+    ///
+    /// Errors: [`Code::InvalidParameter`](crate::Code::InvalidParameter) if the object has a home already, on the pool or
+    /// elsewhere: one binding for each.
+    pub fn io(&self, object: &impl AsObject) -> Result<Io, Error> {
+        let handle = object.opaque().0.clone();
+        let member = self.member(None, Box::new(|_| {}));
+        self.owner.0.port.associate(object, member.clone())?;
+        self.owner.0.keep_one_waiting();
+        Ok(Io { member, handle })
     }
 
     /// Runs `f` once (`TrySubmitThreadpoolCallback`).

@@ -33,7 +33,7 @@ impl<'m> Instance<'m> {
         if slot.is_none() {
             *slot = backend::give_slot_up();
         }
-        self.crew.leave_nobody_waiting()
+        self.crew.keep_one_waiting()
     }
 
     /// Sets this event when the callback has returned (`SetEventWhenCallbackReturns`).

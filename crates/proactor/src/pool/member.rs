@@ -68,7 +68,7 @@ impl Member {
             backend::check_fork()?;
             return Err(Error::new(Code::InvalidHandle).hint("the thread pool is closed"));
         }
-        self.crew().leave_nobody_waiting();
+        self.crew().keep_one_waiting();
         Ok(())
     }
 

@@ -6,6 +6,8 @@
 //! | `InitializeThreadpoolEnvironment`, `SetThreadpoolCallbackPool`, `…CleanupGroup`, `…RunsLong` | [`Pool::environment`], [`Environment`] |
 //! | `TrySubmitThreadpoolCallback` | [`Pool::submit`] |
 //! | `CreateThreadpoolWork`, `SubmitThreadpoolWork` | [`Pool::work`], [`Work::submit`] |
+//! | `CreateThreadpoolIo` | [`Pool::io`] |
+//! | `StartThreadpoolIo`, the operation, `CancelThreadpoolIo` if it was refused | [`Io::start`] |
 //! | `WaitForThreadpool…Callbacks` | `wait_for_callbacks` of each object |
 //! | `CreateThreadpoolCleanupGroup`, `CloseThreadpoolCleanupGroupMembers` | [`CleanupGroup`] |
 //! | `CallbackMayRunLong`, `SetEventWhenCallbackReturns`, `DisassociateCurrentThreadFromCallback` | [`Instance`] |
@@ -19,16 +21,19 @@ mod crew;
 mod environment;
 mod group;
 mod instance;
+mod io;
 mod member;
 mod work;
 
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Code, Error};
+use crate::handle::AsObject;
 
 pub use environment::Environment;
 pub use group::CleanupGroup;
 pub use instance::Instance;
+pub use io::Io;
 pub use work::Work;
 
 use crew::Crew;
@@ -102,6 +107,11 @@ impl Pool {
     /// A work object, in no group: see [`Environment::work`].
     pub fn work(&self, callback: impl Fn(&Instance<'_>) + Send + Sync + 'static) -> Work {
         self.environment().work(callback)
+    }
+
+    /// An I/O object, in no group: see [`Environment::io`].
+    pub fn io(&self, object: &impl AsObject) -> Result<Io, Error> {
+        self.environment().io(object)
     }
 }
 

@@ -62,6 +62,7 @@ mod refusals;
 mod sends;
 mod streams;
 mod thread_pool;
+mod thread_pool_io;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.
