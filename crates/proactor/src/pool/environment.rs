@@ -67,11 +67,10 @@ impl Environment {
     /// Errors: [`Code::InvalidParameter`](crate::Code::InvalidParameter) if the object has a home already, on the pool or
     /// elsewhere: one binding for each.
     pub fn io(&self, object: &impl AsObject) -> Result<Io, Error> {
-        let handle = object.opaque().0.clone();
         let member = self.member(None, Box::new(|_| {}));
         self.owner.0.port.associate(object, member.clone())?;
         self.owner.0.keep_one_waiting();
-        Ok(Io { member, handle })
+        Ok(Io { member })
     }
 
     /// Runs `f` once (`TrySubmitThreadpoolCallback`).

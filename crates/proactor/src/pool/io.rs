@@ -14,7 +14,7 @@ use crate::time::Wait;
 ///
 /// What Win32 leaves to its user cannot go wrong here: [`start`](Io::start) is `StartThreadpoolIo` and the operation in
 /// one, and undoes the first (`CancelThreadpoolIo`) when the second is refused. Dropping it lets the operations that were
-/// started still complete and call back (`CloseThreadpoolIo`).
+/// started still complete and call back (`CloseThreadpoolIo`). It does not keep the socket open: that is its handle's doing.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -31,7 +31,6 @@ use crate::time::Wait;
 #[derive(Clone)]
 pub struct Io {
     pub(super) member: Arc<Member>,
-    pub(super) handle: Handle,
 }
 
 /// A callback that was counted and has not come. Dropped uncalled, it is no longer waited for.
@@ -71,7 +70,7 @@ impl Io {
         operation: Operation<'_, C, T>,
         f: impl FnOnce(&Instance<'_>, Completion<T, C::Back>) + Send + 'static,
     ) -> Result<Ticket, Refused<C::Back>> {
-        let expected = if operation.handle.object() == self.handle.object() {
+        let expected = if self.is_home_of(operation.handle) {
             self.member.expect()
         } else {
             Err(Error::new(Code::InvalidParameter).hint("the operation is of another object than this I/O object's"))
@@ -86,6 +85,13 @@ impl Io {
                 Err(Refused { error, back: operation.cargo.give_back() })
             }
         }
+    }
+
+    /// Whether this is the binding of an object: its key is the member.
+    fn is_home_of(&self, handle: &Handle) -> bool {
+        handle.home().is_some_and(|home| {
+            home.key == Arc::as_ptr(&self.member).addr() && home.port.downgrade().is(&self.member.crew().port.inner)
+        })
     }
 
     /// Waits until every operation started through it has called back (`WaitForThreadpoolIoCallbacks`). Operations that
@@ -107,6 +113,6 @@ impl Io {
 
 impl std::fmt::Debug for Io {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Io").field(&self.handle).finish()
+        f.debug_struct("Io").finish_non_exhaustive()
     }
 }
