@@ -51,6 +51,7 @@ mod datagrams;
 mod direct_files;
 mod disconnecting;
 mod errors;
+mod events;
 mod files;
 mod files_as_a_whole;
 mod getting;
@@ -63,6 +64,7 @@ mod sends;
 mod streams;
 mod thread_pool;
 mod thread_pool_io;
+mod waiting;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.
