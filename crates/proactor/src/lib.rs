@@ -40,7 +40,7 @@ mod op;
 mod port;
 mod shim;
 pub mod sync;
-mod time;
+pub mod time;
 
 #[cfg(all(test, loom))]
 mod models;

@@ -60,6 +60,7 @@ mod receiving_many;
 mod refusals;
 mod sends;
 mod streams;
+mod timers_at_scale;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.

@@ -53,6 +53,8 @@ mod refusals;
 mod sends;
 #[path = "../conformance/streams.rs"]
 mod streams;
+#[path = "../conformance/timers_at_scale.rs"]
+mod timers_at_scale;
 #[path = "../conformance/who_gets_a_packet.rs"]
 mod who_gets_a_packet;
 
