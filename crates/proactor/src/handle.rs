@@ -28,6 +28,7 @@ pub(crate) enum Kind {
     UnixStream,
     UnixDatagram,
     File,
+    Timers,
 }
 
 impl Kind {
@@ -70,7 +71,7 @@ impl Default for Limits {
     }
 }
 
-/// A socket or file, shared by handles and operations.
+/// A socket, a file or timers, shared by handles and operations.
 pub(crate) struct Object {
     users: AtomicU32,
     operations: Count,

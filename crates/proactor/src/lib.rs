@@ -41,7 +41,7 @@ pub mod pool;
 mod port;
 mod shim;
 pub mod sync;
-mod time;
+pub mod time;
 
 #[cfg(all(test, loom))]
 mod models;

@@ -27,6 +27,8 @@ pub enum Command {
     Handoff(HandoffArgs),
     /// Random 4 KiB reads of a file: direct and deep, cached and one by one.
     File(FileArgs),
+    /// A million timers: arm, cancel and fire, and how exactly they fire, against tokio's.
+    Timers(TimersArgs),
     /// One echo server, until it is killed; the other commands start it.
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -150,6 +152,23 @@ pub struct HandoffArgs {
     /// Milliseconds the submitting thread is busy.
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(2..=1000))]
     pub busy_ms: u64,
+}
+
+/// Options of `bench timers`.
+#[derive(Args, Clone, Debug)]
+pub struct TimersArgs {
+    /// Rounds; each runs every contender once.
+    #[arg(long, default_value_t = 7, value_parser = value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// Timers armed at once.
+    #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1000..=4_000_000))]
+    pub timers: u32,
+    /// Timers due at one moment.
+    #[arg(long, default_value_t = 1000, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub burst: u32,
+    /// Such moments of each contender in a round, in turn.
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=1000))]
+    pub bursts: u32,
 }
 
 /// Options of `bench file`.

@@ -11,6 +11,7 @@ mod pattern;
 mod post;
 mod servers;
 mod sys;
+mod timers;
 
 use std::io;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ pub fn main() -> ExitCode {
         Command::Post(args) => post::run(&args),
         Command::Handoff(args) => handoff::run(&args),
         Command::File(args) => file::run(&args),
+        Command::Timers(args) => timers::run(&args),
         Command::Serve(args) => servers::serve(&args),
     };
     match ended {

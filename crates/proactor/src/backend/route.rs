@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::handle::{Object, Which};
 use crate::op::Header;
 use crate::port::{Entry, Fetch};
-use crate::time::Wait;
+use crate::time::{Place, Wait};
 
 /// A way to a port.
 #[derive(Clone)]
@@ -254,12 +254,12 @@ impl Remote {
     }
 }
 
-/// Takes over a begun block.
+/// Takes over a begun block. Where it is, if it is a timer.
 ///
 /// # Safety
 /// The block was begun with an operation count of its object, its home is set, its buffers are lowered.
 #[inline]
-pub(crate) unsafe fn start(header: NonNull<Header>) {
+pub(crate) unsafe fn start(header: NonNull<Header>) -> Place {
     // SAFETY: the caller hands over the block; its operation count keeps the object through this function at least as
     // long as the user's handle that started it.
     let object = match unsafe { (*header.as_ptr()).object } {

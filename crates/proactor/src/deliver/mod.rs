@@ -109,6 +109,7 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
             | Op::Allocate { .. }
             | Op::SetLen { .. }
             | Op::Metadata
+            | Op::Timer { .. }
             | Op::Post
     );
     if wants_buffers && buffers.count() == 0 {

@@ -186,11 +186,10 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
                 }
             };
             (*layered).header.work.budget = budget;
-            let ticket = begin(&mut (*layered).header, op, Some(handle.object()), Delivery::Overlapped(Shared::new()));
-            let overlapped = Overlapped { header, ticket, kind: PhantomData };
+            let mut ticket = begin(&mut (*layered).header, op, Some(handle.object()), Delivery::Overlapped(Shared::new()));
             home.port.attend();
-            backend::start(header);
-            Ok(overlapped)
+            ticket.place = backend::start(header);
+            Ok(Overlapped { header, ticket, kind: PhantomData })
         }
     }
 }

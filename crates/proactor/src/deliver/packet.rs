@@ -29,8 +29,8 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
         let handle = self.handle;
         match self.prepare_packet(&mut block) {
             // SAFETY: prepared and admitted: the block is owned, lowered and holds its object.
-            Ok(ticket) => unsafe {
-                backend::start(block.into_raw());
+            Ok(mut ticket) => unsafe {
+                ticket.place = backend::start(block.into_raw());
                 // A close that swept the object before this start would leave the packet pending for ever.
                 if handle.home().is_some_and(|home| home.port.is_closed()) {
                     backend::cancel(handle, Which::Packets);

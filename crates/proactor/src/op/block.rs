@@ -30,6 +30,7 @@ use crate::deliver::handler::Run;
 use crate::deliver::overlapped::Shared;
 use crate::error::Error;
 use crate::handle::Object;
+use crate::time::{NOWHERE, Place};
 
 /// Where the one completion goes. The routes are in `deliver/mod.rs`.
 #[derive(Default)]
@@ -223,7 +224,7 @@ pub(crate) unsafe fn begin(header: &mut Header, op: Op, object: Option<NonNull<O
     work.result = Ok(Value::None);
     work.sequence = next_sequence();
     let sequence = work.sequence;
-    Ticket { block: std::ptr::from_ref(header) as usize, sequence }
+    Ticket { block: std::ptr::from_ref(header) as usize, sequence, place: NOWHERE }
 }
 
 impl Header {
@@ -260,6 +261,8 @@ impl Work {
 pub struct Ticket {
     pub(crate) block: usize,
     pub(crate) sequence: u64,
+    /// Where a timer is armed; a cancel that does not know it searches.
+    pub(crate) place: Place,
 }
 
 /// A packet's block: the caller's own struct, with its buffer inside, that travels through the kernel and comes back

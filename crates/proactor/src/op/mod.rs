@@ -13,9 +13,11 @@
 //! | `ReadAt`, `WriteAt`, `Sync`, `Open` | file | the file system answered | ReadFile, WriteFile, FlushFileBuffers, CreateFile |
 //! | `Allocate`, `SetLen`, `Metadata` | file | the file system answered | SetEndOfFile, GetFileInformationByHandle / fallocate, ftruncate, statx |
 //! | `Close` | file | the descriptor is closed, whatever the result says | CloseHandle / close |
+//! | `Timer` | timer | its moment has come | SetWaitableTimer / timerfd, one for many |
 //! | `Post` | none | at once | PostQueuedCompletionStatus |
 //!
-//! Operations of one lane of one object complete and fill in call order; the file lane has no order.
+//! Operations of one lane of one object complete and fill in call order; the file lane has no order; timers
+//! complete in the order of their deadlines.
 
 mod address;
 mod block;
@@ -90,6 +92,10 @@ pub(crate) enum Op {
         len: u64,
     },
     Metadata,
+    /// Due at so many nanoseconds of this process's clock (`time::nanos_of`).
+    Timer {
+        at: u64,
+    },
 }
 
 /// Which direction a readiness operation waits for.
@@ -105,6 +111,7 @@ pub(crate) enum Lane {
     Read,
     Write,
     File,
+    Timer,
 }
 
 impl Op {
@@ -118,6 +125,7 @@ impl Op {
             Op::Shutdown { .. } | Op::Disconnect => Lane::Write,
             Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => Lane::File,
+            Op::Timer { .. } => Lane::Timer,
         }
     }
 
@@ -143,6 +151,7 @@ impl Op {
             Op::Allocate { .. } => OpKind::Allocate,
             Op::SetLen { .. } => OpKind::SetLen,
             Op::Metadata => OpKind::Metadata,
+            Op::Timer { .. } => OpKind::Timer,
         }
     }
 
@@ -217,6 +226,8 @@ pub enum OpKind {
     SetLen,
     /// Ask what a file is.
     Metadata,
+    /// Wait until a moment.
+    Timer,
 }
 
 impl fmt::Display for OpKind {
@@ -242,6 +253,7 @@ impl fmt::Display for OpKind {
             OpKind::Allocate => "allocate",
             OpKind::SetLen => "set-length",
             OpKind::Metadata => "metadata",
+            OpKind::Timer => "timer",
         })
     }
 }

@@ -65,6 +65,7 @@ mod streams;
 mod thread_pool;
 mod thread_pool_io;
 mod waiting;
+mod timers_at_scale;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.

@@ -59,6 +59,8 @@ mod sends;
 mod streams;
 #[path = "../conformance/waiting.rs"]
 mod waiting;
+#[path = "../conformance/timers_at_scale.rs"]
+mod timers_at_scale;
 #[path = "../conformance/who_gets_a_packet.rs"]
 mod who_gets_a_packet;
 

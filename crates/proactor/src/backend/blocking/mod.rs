@@ -178,6 +178,7 @@ pub(super) fn perform(
         Op::Open { .. }
         | Op::Close
         | Op::Post
+        | Op::Timer { .. }
         | Op::Accept
         | Op::AcceptMulti
         | Op::RecvMulti

@@ -8,7 +8,7 @@ use super::super::Got;
 use super::super::gate::Parked;
 use super::super::worker::{self, Inside};
 use super::lane::{HUP, READY};
-use super::port::{CLOSING, EVENTS, FEW, KICK, NESTED, Port, RING};
+use super::port::{CLOSING, EVENTS, FEW, KICK, NESTED, Port, RING, TIMERS};
 use super::{monitor, reaper, sys, types};
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
@@ -144,6 +144,7 @@ impl Port {
                         files.reap(packets);
                     }
                 }
+                tag if tag & TIMERS == TIMERS => self.ring_out(tag & !TIMERS, packets),
                 tag if tag & NESTED == NESTED => reaper::nested(tag & !NESTED),
                 tag => self.socket_event(tag, flags, packets),
             }

@@ -266,7 +266,7 @@ impl Slot {
         match side {
             Side::Read => &self.read,
             Side::Write => &self.write,
-            Side::File => unreachable!("file operations have no lane"),
+            Side::File | Side::Timer => unreachable!("files and timers have no lane"),
         }
     }
 

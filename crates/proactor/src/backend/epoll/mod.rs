@@ -16,6 +16,7 @@ mod port;
 mod reaper;
 mod slab;
 mod sys;
+mod timing;
 mod types;
 
 pub(crate) use super::worker::{SlotGivenUp, give_slot_up, while_blocked};
@@ -28,6 +29,8 @@ pub(in crate::backend) use perform::{is_passing, pipe_code};
 pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
 pub(in crate::backend) use sys::{borrow, eventfd, poll_two, send, signal};
+pub(crate) use timing::Timing;
+pub(in crate::backend) use timing::{moment_of, no_room};
 pub(in crate::backend) use types::Aside;
 pub(crate) use types::{BlockState, Descriptor, RawBuf, check_fork, code_of};
 pub(in crate::backend) use types::{is_forked, watch_forks};

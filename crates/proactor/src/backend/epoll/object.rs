@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::super::cached;
-use super::{files, types};
+use super::{Timing, files, types};
 use crate::error::Error;
 use crate::handle::{Object, Which};
 use crate::op::{Header, Lane};
+use crate::time::{NOWHERE, Place};
 
 const NO_FD: i32 = -1;
 
@@ -31,6 +32,8 @@ pub(crate) struct ObjectState {
     made_blocking: AtomicBool,
     /// Whether the file's reads are tried at once.
     pub(in crate::backend) tried: cached::Tried,
+    /// Of timers, which have no descriptor.
+    timing: Option<Arc<Timing>>,
 }
 
 impl ObjectState {
@@ -45,6 +48,7 @@ impl ObjectState {
             made_nonblocking: AtomicBool::new(made_nonblocking),
             made_blocking: AtomicBool::new(false),
             tried: cached::Tried::default(),
+            timing: None,
         }
     }
 
@@ -57,7 +61,21 @@ impl ObjectState {
             made_nonblocking: AtomicBool::new(false),
             made_blocking: AtomicBool::new(false),
             tried: cached::Tried::default(),
+            timing: None,
         }
+    }
+
+    /// Timers, none armed.
+    pub fn timers() -> ObjectState {
+        let mut state = ObjectState::unopened();
+        state.timing = Some(Arc::new(Timing::new()));
+        state
+    }
+
+    /// What is armed, if these are timers.
+    #[inline]
+    pub fn timing(&self) -> Option<&Arc<Timing>> {
+        self.timing.as_ref()
     }
 
     /// The number, −1 before a file is open.
@@ -162,6 +180,9 @@ impl super::Port {
         if self.is_closed() {
             return Err(Error::new(crate::Code::InvalidHandle).hint("the completion port is closed"));
         }
+        if let Some(timing) = object.sys.timing() {
+            return self.watch_timers(timing);
+        }
         if object.kind == crate::handle::Kind::File {
             return Ok(());
         }
@@ -180,18 +201,23 @@ impl super::Port {
 
     /// Takes over a begun block, as `backend::start` has it.
     #[inline]
-    pub fn start(self: &Arc<Self>, object: &Object, header: NonNull<Header>) {
+    pub fn start(self: &Arc<Self>, object: &Object, header: NonNull<Header>) -> Place {
         // SAFETY: begun, and this backend's now.
         match unsafe { (*header.as_ptr()).work.op.lane() } {
+            Lane::Timer => return self.arm(object, header),
             Lane::File => files::start(self, object, header),
             side => match object.sys.slot().and_then(|index| self.slot(index)) {
                 Some(slot) => slot.start(side, header, self, &mut self.packets()),
                 None => unreachable!("a socket at home has its slot"),
             },
         }
+        NOWHERE
     }
 
     pub fn cancel(&self, object: &Object, which: Which) -> usize {
+        if let Some(timing) = object.sys.timing() {
+            return timing.armed.cancel(which, &mut self.packets());
+        }
         match object.sys.slot().and_then(|index| self.slot(index)) {
             Some(slot) => [Lane::Read, Lane::Write].map(|side| slot.cancel(side, which, self, &mut self.packets())).iter().sum(),
             None => files::cancel(self, Some(object), which),
@@ -200,6 +226,11 @@ impl super::Port {
 
     /// The last user's handle went.
     pub fn close_object(&self, object: &Object) {
+        if let Some(timing) = object.sys.timing() {
+            self.unwatch_timers(timing);
+            timing.armed.cancel(Which::All, &mut self.packets());
+            return self.settled();
+        }
         match object.sys.slot().and_then(|index| self.slot(index)) {
             Some(slot) => slot.close(self, &mut self.packets()),
             None => {

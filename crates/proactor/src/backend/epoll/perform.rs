@@ -140,7 +140,9 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
         Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close => {
             unreachable!("not a socket operation")
         }
-        Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Post => unreachable!("not a socket operation"),
+        Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Timer { .. } | Op::Post => {
+            unreachable!("not a socket operation")
+        }
     }
 }
 

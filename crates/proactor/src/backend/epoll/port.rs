@@ -22,6 +22,7 @@ use super::super::{Contract, Plan};
 use super::files::Files;
 use super::lane::Slot;
 use super::slab::Slab;
+use super::timing::Timings;
 use super::{monitor, object, reaper, sys, types};
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
@@ -35,6 +36,8 @@ const SPECIAL: u64 = 1 << 63;
 pub(super) const KICK: u64 = SPECIAL;
 pub(super) const CLOSING: u64 = SPECIAL | 1;
 pub(super) const RING: u64 = SPECIAL | 2;
+/// A timerfd; its index below.
+pub(super) const TIMERS: u64 = SPECIAL | 1 << 61;
 pub(super) const NESTED: u64 = SPECIAL | 1 << 62;
 
 /// How long the end of a thread's own port waits for its file operations.
@@ -55,6 +58,7 @@ pub(crate) struct Port {
     slab: Slab,
     contract: Contract,
     pub(super) files: OnceLock<Files>,
+    pub(super) timings: Timings,
     /// Operations whose result somebody may wait for with nobody in `get`.
     pub(super) waitables: AtomicUsize,
     /// The library's thread watches this port now.
@@ -125,6 +129,7 @@ impl Port {
             slab: Slab::new(),
             contract,
             files: OnceLock::new(),
+            timings: Timings::default(),
             waitables: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
             nested: OnceLock::new(),
@@ -446,6 +451,9 @@ impl Port {
             }
         }
         super::files::cancel(self, None, Which::Packets);
+        for timing in self.timings.each() {
+            timing.armed.cancel(Which::Packets, &mut self.packets());
+        }
         self.drain();
         // What the ring still has is the library's to reap from now on.
         if self.files.get().is_some() {

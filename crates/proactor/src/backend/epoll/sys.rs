@@ -44,6 +44,21 @@ pub(in crate::backend) fn signal(event: &OwnedFd) {
     unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), 8) };
 }
 
+/// A timer that an epoll instance can watch.
+pub(super) fn timerfd() -> Result<OwnedFd, Error> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) }).map(owned)
+}
+
+/// Has it expire once, after this time; at once if that is none.
+pub(super) fn set_timer(timer: &OwnedFd, after: std::time::Duration) {
+    let after = after.max(std::time::Duration::from_nanos(1));
+    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let spec = libc::itimerspec { it_interval: zero, it_value: timespec(after) };
+    // SAFETY: a readable timespec; nothing is written. It fails for no value that `timespec` makes.
+    unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const spec, std::ptr::null_mut()) };
+}
+
 pub(super) fn epoll_ctl(epoll: &OwnedFd, op: libc::c_int, fd: libc::c_int, events: libc::c_int, data: u64) -> Result<(), Error> {
     let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: data };
     // SAFETY: the event is readable for the call; the kernel copies it.

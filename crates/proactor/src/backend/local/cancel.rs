@@ -41,6 +41,9 @@ pub(in crate::backend) fn take_descriptor(port: &Rc<Port>, object: &Object) {
 
 impl Core {
     fn cancel(&mut self, object: &Object, which: Which) -> usize {
+        if let Some(timing) = object.sys.timing() {
+            return self.cancel_timers(Some(timing), which);
+        }
         let own = |header: &Header| {
             which.means(header) && header.object.is_some_and(|own| std::ptr::eq(own.as_ptr(), std::ptr::from_ref(object)))
         };
@@ -76,6 +79,11 @@ impl Core {
     }
 
     fn close(&mut self, object: &Object) {
+        if let Some(timing) = object.sys.timing() {
+            self.cancel_timers(Some(timing), Which::All);
+            self.timings.retain(|other| !std::sync::Arc::ptr_eq(other, timing));
+            return;
+        }
         let Some(index) = object.sys.slot() else {
             self.cancel(object, Which::All);
             return;

@@ -84,7 +84,7 @@ impl Lanes {
         match side {
             Side::Read => &mut self.read,
             Side::Write => &mut self.write,
-            Side::File => unreachable!("file operations have no lane"),
+            Side::File | Side::Timer => unreachable!("files and timers have no lane"),
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `finish.rs` | what each completion means |
 //! | `cancel.rs` | cancel, close of an object, the descriptor's way out |
 //! | `leases.rs` | buffer rings: a pool's buffers in the kernel's hands |
+//! | `timing.rs` | timers |
 //! | `remote.rs` | posts from other threads |
 //!
 //! | operation | where it is | leaves by |
@@ -31,6 +32,7 @@ mod leases;
 mod port;
 mod remote;
 mod start;
+mod timing;
 
 pub(super) use cancel::{cancel, close, take_descriptor};
 pub(crate) use port::Port;

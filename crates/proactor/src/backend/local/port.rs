@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::super::alarm::Alarm;
-use super::super::epoll;
+use super::super::epoll::{self, Timing};
 use super::super::{Contract, Got};
 use super::lanes::{Floating, Lanes, Slab};
 use super::leases::Leases;
@@ -22,7 +22,7 @@ use crate::error::{Code, Error};
 use crate::handle::{Kind, Object, Which};
 use crate::op::{Header, free_block};
 use crate::port::{Entry, Fetch};
-use crate::time::Wait;
+use crate::time::{Place, Wait};
 
 const ENTRIES: u32 = 256;
 const COMPLETIONS: u32 = 4096;
@@ -63,6 +63,8 @@ pub(super) struct Core {
     pub slab: Slab,
     pub floating: Floating,
     pub leases: Leases,
+    /// Those of this port's timers.
+    pub timings: Vec<Arc<Timing>>,
     pub sink: Sink,
     /// Completions taken out of a full queue to make room.
     stash: VecDeque<cqueue::Entry>,
@@ -204,6 +206,7 @@ impl Port {
             slab: Slab::default(),
             floating: Floating::default(),
             leases: Leases::default(),
+            timings: Vec::new(),
             sink: Sink::default(),
             stash: VecDeque::new(),
             in_kernel: 0,
@@ -256,6 +259,10 @@ impl Port {
         if self.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
+        if let Some(timing) = object.sys.timing() {
+            self.core.borrow_mut().timings.push(timing.clone());
+            return Ok(());
+        }
         if object.kind == Kind::File {
             return Ok(());
         }
@@ -267,11 +274,12 @@ impl Port {
     }
 
     #[inline]
-    pub fn start(&self, header: NonNull<Header>) {
-        self.with(|core| core.start(header));
+    pub fn start(&self, header: NonNull<Header>) -> Place {
+        let place = self.with(|core| core.start(header));
         if self.is_closed() {
             self.discard_ready();
         }
+        place
     }
 
     pub fn post(&self, entry: Entry) -> Result<(), Entry> {
@@ -308,6 +316,7 @@ impl Port {
                     core.enter(Wait::Poll);
                     while core.reap_one(&self.remote) {}
                 }
+                core.expire();
                 core.sink.ready.extend(std::iter::from_fn(|| self.remote.pop()));
             }
             loop {
@@ -387,9 +396,11 @@ impl Port {
     fn enter(&self, wait: Wait) {
         let mut core = self.core.borrow_mut();
         core.leases.top_up();
+        let wait = core.until_due(wait);
         let wait = if wait.is_poll() || self.remote.fall_asleep() { wait } else { Wait::Poll };
         core.enter(wait);
         self.remote.wake_up();
+        core.expire();
     }
 
     /// Closes the port: packets nobody fetched are dropped, and operations that could only have become packets here are
@@ -406,6 +417,7 @@ impl Port {
             for index in core.slab.indices() {
                 core.cancel_lanes(index, Which::Packets);
             }
+            core.cancel_timers(None, Which::Packets);
         });
         self.after_cancel();
     }

@@ -15,6 +15,7 @@ use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::Kind;
 use crate::op::{Address, Datagram, Header, Interest, Lane as Side, Op, Value, Work};
+use crate::time::{NOWHERE, Place};
 
 /// What an operation needs in memory until its completion, besides its buffers. Kept with the block from one operation to
 /// the next.
@@ -67,10 +68,11 @@ fn done(bytes: usize) -> Asked {
 impl Core {
     /// Takes over a begun block.
     #[inline]
-    pub fn start(&mut self, header: NonNull<Header>) {
+    pub fn start(&mut self, header: NonNull<Header>) -> Place {
         // SAFETY: a begun block, this port's from here on.
         let (side, index) = unsafe { ((*header.as_ptr()).work.op.lane(), object_of(header).sys.slot()) };
         match (side, index) {
+            (Side::Timer, _) => return self.arm(header),
             (Side::File, _) | (_, None) => self.start_file(header),
             (side, Some(index)) => {
                 let Some(lanes) = self.slab.get(index) else { unreachable!("a socket at home has its lanes") };
@@ -78,6 +80,7 @@ impl Core {
                 self.advance(index, side);
             }
         }
+        NOWHERE
     }
 
     /// Asks for the head of a lane, and for the next while each is over at once.

@@ -78,6 +78,7 @@ pub(in crate::backend) fn entry(header: NonNull<Header>) -> Result<squeue::Entry
             Op::Open { .. }
             | Op::Close
             | Op::Post
+            | Op::Timer { .. }
             | Op::Accept
             | Op::AcceptMulti
             | Op::RecvMulti

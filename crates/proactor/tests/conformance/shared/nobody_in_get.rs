@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proactor::Outcome;
 use proactor::net::{TcpListener, UdpSocket};
+use proactor::time::Timers;
 
 use crate::common::*;
 
@@ -84,4 +85,15 @@ fn the_status_is_visible_when_the_worker_leaves_get_again_and_again() {
     }
     stop.set();
     inside.join();
+}
+
+#[test]
+fn timers_fire_with_nobody_in_get() {
+    let port = port(1);
+    let timers = Timers::new();
+    port.associate(&timers, 1).unwrap();
+    let timer = start(timers.after(Duration::from_millis(3)));
+    until("the timer has fired", || timer.is_complete());
+    finish(timer).result.unwrap();
+    nothing(&port);
 }

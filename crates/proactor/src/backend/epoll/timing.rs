@@ -1,0 +1,116 @@
+//! Timers on a shared port: each object of them has a timerfd in the port's instance, set to its earliest deadline. On a
+//! thread's own ring (`local/`) the end of its wait takes the timerfd's place.
+//!
+//! A thread that is told of the timerfd delivers what is due. One that comes while another does leaves it to that.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::port::{Port, TIMERS};
+use super::sys;
+use crate::deliver::Packets;
+use crate::error::{Code, Error};
+use crate::handle::Object;
+use crate::op::{Header, Op};
+use crate::time::{Armed, NOWHERE, Place, until};
+
+/// What timers are on Linux.
+pub(crate) struct Timing {
+    pub(in crate::backend) armed: Armed,
+    alarm: OnceLock<Alarm>,
+}
+
+struct Alarm {
+    timer: OwnedFd,
+    /// Its place among the port's.
+    index: usize,
+}
+
+impl Timing {
+    pub fn new() -> Timing {
+        Timing { armed: Armed::new(), alarm: OnceLock::new() }
+    }
+
+    fn set(&self, nanos: u64) {
+        if let Some(alarm) = self.alarm.get() {
+            sys::set_timer(&alarm.timer, until(nanos));
+        }
+    }
+}
+
+/// A port's timers, by what their events say.
+#[derive(Default)]
+pub(super) struct Timings(Mutex<Vec<Option<Arc<Timing>>>>);
+
+impl Timings {
+    fn list(&self) -> MutexGuard<'_, Vec<Option<Arc<Timing>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn each(&self) -> Vec<Arc<Timing>> {
+        self.list().iter().flatten().cloned().collect()
+    }
+}
+
+/// The moment of a timer's operation.
+///
+/// # Safety
+/// A begun block, the caller's alone.
+pub(in crate::backend) unsafe fn moment_of(header: NonNull<Header>) -> u64 {
+    // SAFETY: the caller's promise.
+    match unsafe { &(*header.as_ptr()).work.op } {
+        Op::Timer { at } => *at,
+        _ => unreachable!("timers have no other operations"),
+    }
+}
+
+/// More timers than there are places for.
+pub(in crate::backend) fn no_room() -> Error {
+    Error::new(Code::InsufficientResources)
+}
+
+impl Port {
+    pub(super) fn watch_timers(&self, timing: &Arc<Timing>) -> Result<(), Error> {
+        let timer = sys::timerfd()?;
+        let mut list = self.timings.list();
+        let index = list.iter().position(Option::is_none).unwrap_or(list.len());
+        let tag = TIMERS | index as u64;
+        // An event that is left of another's in this place only has this one looked at.
+        sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, timer.as_raw_fd(), libc::EPOLLIN | libc::EPOLLET, tag)?;
+        if index == list.len() {
+            list.push(None);
+        }
+        list[index] = Some(timing.clone());
+        // Set once: a home is for life.
+        let _ = timing.alarm.set(Alarm { timer, index });
+        Ok(())
+    }
+
+    pub(super) fn unwatch_timers(&self, timing: &Timing) {
+        if let Some(alarm) = timing.alarm.get() {
+            self.unwatch(alarm.timer.as_raw_fd());
+            self.timings.list()[alarm.index] = None;
+        }
+    }
+
+    /// Arms a timer. Where it is.
+    #[inline]
+    pub(super) fn arm(&self, object: &Object, header: NonNull<Header>) -> Place {
+        let Some(timing) = object.sys.timing() else { unreachable!("only timers are armed") };
+        // SAFETY: begun, and this backend's now.
+        let at = unsafe { moment_of(header) };
+        timing.armed.arm(header, at, |nanos| timing.set(nanos)).unwrap_or_else(|| {
+            super::settle(header, 0, Err(no_room()), self);
+            NOWHERE
+        })
+    }
+
+    /// A timerfd has expired.
+    pub(super) fn ring_out(&self, index: u64, packets: &mut impl Packets) {
+        let timing = usize::try_from(index).ok().and_then(|index| self.timings.list().get(index).cloned().flatten());
+        if let Some(timing) = timing {
+            timing.armed.expire(packets, |nanos| timing.set(nanos));
+        }
+    }
+}

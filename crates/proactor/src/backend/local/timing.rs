@@ -1,0 +1,49 @@
+//! Timers: armed in their own wheels, due when the owner has entered the kernel, whose wait ends at the earliest.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::super::epoll::{Timing, moment_of, no_room};
+use super::port::{Core, object_of};
+use crate::handle::Which;
+use crate::op::Header;
+use crate::time::{NEVER, NOWHERE, Place, Wait, instant_of};
+
+impl Core {
+    /// Takes over a begun block. Where it is.
+    #[inline]
+    pub fn arm(&mut self, header: NonNull<Header>) -> Place {
+        // SAFETY: a begun block, this port's from here on.
+        let (at, object) = unsafe { (moment_of(header), object_of(header)) };
+        let Some(timing) = object.sys.timing() else { unreachable!("only timers are armed") };
+        timing.armed.arm(header, at, |_| {}).unwrap_or_else(|| {
+            self.settle(header, 0, Err(no_room()));
+            NOWHERE
+        })
+    }
+
+    /// Cancels timers of one object or of all; how many.
+    pub fn cancel_timers(&mut self, of: Option<&Arc<Timing>>, which: Which) -> usize {
+        let Core { timings, sink, .. } = self;
+        let meant = timings.iter().filter(|timing| of.is_none_or(|of| Arc::ptr_eq(timing, of)));
+        meant.map(|timing| timing.armed.cancel(which, sink)).sum()
+    }
+
+    /// A wait that ends when a timer is due.
+    pub fn until_due(&self, wait: Wait) -> Wait {
+        let earliest = self.timings.iter().map(|timing| timing.armed.alarm()).min().unwrap_or(NEVER);
+        match (wait, instant_of(earliest)) {
+            (Wait::Forever, Some(due)) => Wait::Until(due),
+            (Wait::Until(end), Some(due)) => Wait::Until(end.min(due)),
+            (wait, _) => wait,
+        }
+    }
+
+    /// Completes what is due.
+    pub fn expire(&mut self) {
+        let Core { timings, sink, .. } = self;
+        for timing in timings.iter().filter(|timing| timing.armed.alarm() != NEVER) {
+            timing.armed.expire(sink, |_| {});
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A wheel of started operations behind its lock: arm, cancel, expire.
+//!
+//! Contract: `arm` takes over a begun block; exactly one completion of it follows, out of `cancel` or `expire`. Completions are
+//! delivered with the lock free, and by one thread at a time those of a moment, so they go out in the order of their
+//! deadlines. Whoever calls keeps an alarm (a timerfd, the end of a wait, a waitable timer), and has `expire` called when it
+//! rings: `alarm` says for when, under the lock, so that the latest word is the one that holds.
+//!
+//! | the alarm is | because |
+//! |---|---|
+//! | at the earliest deadline, or before it | `arm` brings it forward; a cancel leaves it, and it rings for nothing once |
+//! | put off | only by `expire`, to what is next |
+//! | left alone by `arm` while somebody expires | who does sets it at the end |
+
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::wheel::{Wheel, nanos_at, tick_after, tick_at};
+use crate::deliver::{self, Packets};
+use crate::error::{Code, Error};
+use crate::handle::Which;
+use crate::op::{Header, Value};
+use crate::shim::{Mutex, MutexGuard, lock};
+
+/// Where an operation is armed: what its ticket remembers, so that a cancel finds it at once.
+pub(crate) type Place = u32;
+/// Of an operation that is in no wheel.
+pub(crate) const NOWHERE: Place = Place::MAX;
+/// A moment that does not come.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Most completions delivered between two looks at the lock.
+const BATCH: usize = 64;
+/// Most steps of the wheel under the lock at once.
+const WORK: usize = 1024;
+/// Most completions of one call: a port has other things to do.
+const MOST: usize = 1024;
+
+/// The moment from which this process counts its nanoseconds.
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+/// A moment in nanoseconds; those before the first are that.
+pub(crate) fn nanos_of(moment: Instant) -> u64 {
+    u64::try_from(moment.saturating_duration_since(epoch()).as_nanos()).unwrap_or(NEVER)
+}
+
+/// The moment of so many nanoseconds, if it comes.
+pub(crate) fn instant_of(nanos: u64) -> Option<Instant> {
+    epoch().checked_add(Duration::from_nanos(nanos)).filter(|_| nanos != NEVER)
+}
+
+/// Nanoseconds from now until then.
+pub(crate) fn until(nanos: u64) -> Duration {
+    Duration::from_nanos(nanos.saturating_sub(nanos_of(Instant::now())))
+}
+
+#[derive(Clone, Copy)]
+struct Armer(NonNull<Header>);
+
+// SAFETY: an armed block is the wheel's alone, wherever the wheel is; what it carries is dropped by no code of this file.
+unsafe impl Send for Armer {}
+
+struct State {
+    wheel: Wheel<Armer>,
+    alarm: u64,
+    expiring: bool,
+}
+
+pub(crate) struct Armed {
+    state: Mutex<State>,
+}
+
+impl Armed {
+    pub fn new() -> Armed {
+        Armed { state: Mutex::new(State { wheel: Wheel::new(), alarm: NEVER, expiring: false }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Takes over a begun block until `deadline`. `None`: there is no room, and the block is still the caller's.
+    #[inline]
+    pub fn arm(&self, header: NonNull<Header>, deadline: u64, alarm: impl FnOnce(u64)) -> Option<Place> {
+        let mut state = self.lock();
+        let place = state.wheel.insert(Armer(header), tick_after(deadline))?;
+        if !state.expiring {
+            let look = nanos_at(state.wheel.look_for(place));
+            if look < state.alarm {
+                state.alarm = look;
+                alarm(look);
+            }
+        }
+        Some(place)
+    }
+
+    /// For when the alarm is; [`NEVER`] for none.
+    pub fn alarm(&self) -> u64 {
+        self.lock().alarm
+    }
+
+    /// Cancels what `which` means; how many.
+    #[inline]
+    pub fn cancel(&self, which: Which, packets: &mut impl Packets) -> usize {
+        if let Which::One(ticket) = which
+            && ticket.place != NOWHERE
+        {
+            let mut state = self.lock();
+            // SAFETY: what lies in the wheel is alive, and changes hands only under the lock.
+            let found = state.wheel.get(ticket.place).filter(|armer| unsafe { armer.0.as_ref() }.is(ticket));
+            if found.is_none() {
+                return 0;
+            }
+            state.wheel.remove(ticket.place);
+            drop(state);
+            // SAFETY: taken out of the wheel here.
+            return found.map_or(0, |armer| unsafe { settle(armer, Err(Error::new(Code::Cancelled)), packets) });
+        }
+        let (mut at, mut count) = (0, 0);
+        loop {
+            let mut batch = Batch::new();
+            let mut state = self.lock();
+            let end = state.wheel.places();
+            while at < end && batch.len < BATCH {
+                // SAFETY: as above.
+                if let Some(armer) = state.wheel.get(at).filter(|armer| which.means(unsafe { armer.0.as_ref() })) {
+                    state.wheel.remove(at);
+                    batch.push(armer);
+                }
+                at += 1;
+            }
+            let over = at >= end || state.wheel.armed() == 0;
+            drop(state);
+            count += batch.deliver(|| Err(Error::new(Code::Cancelled)), packets);
+            if over {
+                return count;
+            }
+        }
+    }
+
+    /// Completes what is due, and says for when the alarm is to be next.
+    pub fn expire(&self, packets: &mut impl Packets, alarm: impl FnOnce(u64)) {
+        let mut state = self.lock();
+        if state.expiring {
+            return;
+        }
+        state.expiring = true;
+        let mut count = 0;
+        loop {
+            let (mut batch, now) = (Batch::new(), tick_at(nanos_of(Instant::now())));
+            let whole = state.wheel.advance(now, WORK, |armer| batch.push(armer));
+            if whole && batch.len == 0 {
+                break;
+            }
+            drop(state);
+            count += batch.deliver(|| Ok(Value::None), packets);
+            state = self.lock();
+            if count >= MOST {
+                break;
+            }
+        }
+        state.expiring = false;
+        state.alarm = state.wheel.next().map_or(NEVER, nanos_at);
+        if state.alarm != NEVER {
+            alarm(state.alarm);
+        }
+    }
+}
+
+/// Blocks taken out of the wheel, to be delivered with its lock free.
+struct Batch {
+    armers: [Option<Armer>; BATCH],
+    len: usize,
+}
+
+impl Batch {
+    fn new() -> Batch {
+        Batch { armers: [None; BATCH], len: 0 }
+    }
+
+    /// Whether there is room for another.
+    fn push(&mut self, armer: Armer) -> bool {
+        self.armers[self.len] = Some(armer);
+        self.len += 1;
+        self.len < BATCH
+    }
+
+    fn deliver(&self, result: impl Fn() -> Result<Value, Error>, packets: &mut impl Packets) -> usize {
+        // SAFETY: taken out of the wheel under its lock.
+        self.armers[..self.len].iter().flatten().map(|armer| unsafe { settle(*armer, result(), packets) }).sum()
+    }
+}
+
+/// Delivers one; 1.
+///
+/// # Safety
+/// Taken out of the wheel by the caller.
+#[inline]
+unsafe fn settle(armer: Armer, result: Result<Value, Error>, packets: &mut impl Packets) -> usize {
+    // SAFETY: the block is pending, and the caller's alone.
+    unsafe {
+        (*armer.0.as_ptr()).work.settle(0, result);
+        deliver::complete(armer.0, packets);
+    }
+    1
+}

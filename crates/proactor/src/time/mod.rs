@@ -1,0 +1,17 @@
+//! Time: how long a wait may last, and timers.
+//!
+//! | file | what |
+//! |---|---|
+//! | `wait.rs` | the end of a wait |
+//! | `wheel.rs` | the pure timing wheel: what is due, and when to look next |
+//! | `armed.rs` | a wheel of operations behind its lock: arm, cancel, expire |
+//! | `timers.rs` | the object whose operations those are |
+
+mod armed;
+mod timers;
+mod wait;
+mod wheel;
+
+pub(crate) use armed::{Armed, NEVER, NOWHERE, Place, instant_of, nanos_of, until};
+pub use timers::Timers;
+pub use wait::Wait;
