@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     UnixStream,
     UnixDatagram,
     File,
+    /// Something whose readiness is watched, and nothing else: a pollable descriptor, a process.
+    Watched,
+    /// The way to calls of the user's own.
+    Raw,
 }
 
 impl Kind {

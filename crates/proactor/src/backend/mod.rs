@@ -17,6 +17,8 @@
 //! | `process_port()` | the port of objects with no port of their own, served by one library thread |
 //! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
+//! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
+//! | `open_process`, `process_of` | an object whose `Exited` completes when that process has ended |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
@@ -38,7 +40,11 @@ mod gate;
 #[cfg(target_os = "linux")]
 mod local;
 #[cfg(target_os = "linux")]
+mod process;
+#[cfg(target_os = "linux")]
 mod queue;
+#[cfg(target_os = "linux")]
+pub mod raw;
 #[cfg(target_os = "linux")]
 mod route;
 #[cfg(target_os = "linux")]
@@ -46,10 +52,12 @@ mod uring;
 #[cfg(target_os = "linux")]
 mod wake;
 #[cfg(target_os = "linux")]
+pub mod watch;
+#[cfg(target_os = "linux")]
 mod worker;
 
 #[cfg(target_os = "linux")]
-pub(crate) use {epoll::*, route::*};
+pub(crate) use {epoll::*, process::open_process, process::process_of, raw::RawCall, route::*};
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]
@@ -57,6 +65,8 @@ pub(crate) use {gate::*, wake::*, worker::Worker};
 
 #[cfg(windows)]
 mod iocp;
+#[cfg(windows)]
+pub use iocp::raw;
 #[cfg(windows)]
 pub(crate) use iocp::*;
 

@@ -108,6 +108,8 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
             | Op::Allocate { .. }
             | Op::SetLen { .. }
             | Op::Metadata
+            | Op::Exited
+            | Op::Raw
             | Op::Post
     );
     if wants_buffers && buffers.count() == 0 {

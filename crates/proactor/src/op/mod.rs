@@ -13,6 +13,8 @@
 //! | `ReadAt`, `WriteAt`, `Sync`, `Open` | file | the file system answered | ReadFile, WriteFile, FlushFileBuffers, CreateFile |
 //! | `Allocate`, `SetLen`, `Metadata` | file | the file system answered | SetEndOfFile, GetFileInformationByHandle / fallocate, ftruncate, statx |
 //! | `Close` | file | the descriptor is closed, whatever the result says | CloseHandle / close |
+//! | `Exited` | read | the process ended | RegisterWaitForSingleObject / pidfd_open, poll |
+//! | `Raw` | file | the user's own call of the kernel is over | any overlapped call / any io_uring entry |
 //! | `Post` | none | at once | PostQueuedCompletionStatus |
 //!
 //! Operations of one lane of one object complete and fill in call order; the file lane has no order.
@@ -90,6 +92,10 @@ pub(crate) enum Op {
         len: u64,
     },
     Metadata,
+    /// Of a process.
+    Exited,
+    /// What is asked stands beside the buffers: `Buffers::raw`.
+    Raw,
 }
 
 /// Which direction a readiness operation waits for.
@@ -113,11 +119,11 @@ impl Op {
             Op::Accept | Op::AcceptMulti | Op::Recv | Op::RecvMulti | Op::RecvFrom | Op::Ready { interest: Interest::Read } => {
                 Lane::Read
             }
-            Op::Shutdown { how: Shutdown::Read } => Lane::Read,
+            Op::Shutdown { how: Shutdown::Read } | Op::Exited => Lane::Read,
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
             Op::Shutdown { .. } | Op::Disconnect => Lane::Write,
             Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
-            Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => Lane::File,
+            Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Raw => Lane::File,
         }
     }
 
@@ -143,6 +149,8 @@ impl Op {
             Op::Allocate { .. } => OpKind::Allocate,
             Op::SetLen { .. } => OpKind::SetLen,
             Op::Metadata => OpKind::Metadata,
+            Op::Exited => OpKind::Exited,
+            Op::Raw => OpKind::Raw,
         }
     }
 
@@ -217,6 +225,10 @@ pub enum OpKind {
     SetLen,
     /// Ask what a file is.
     Metadata,
+    /// Wait for the end of a process.
+    Exited,
+    /// A system call of the user's own.
+    Raw,
 }
 
 impl fmt::Display for OpKind {
@@ -242,6 +254,8 @@ impl fmt::Display for OpKind {
             OpKind::Allocate => "allocate",
             OpKind::SetLen => "set-length",
             OpKind::Metadata => "metadata",
+            OpKind::Exited => "process-exit",
+            OpKind::Raw => "raw call",
         })
     }
 }

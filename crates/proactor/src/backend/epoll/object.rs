@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::super::cached;
 use super::{files, types};
 use crate::error::Error;
-use crate::handle::{Object, Which};
+use crate::handle::{Kind, Object, Which};
 use crate::op::{Header, Lane};
 
 const NO_FD: i32 = -1;
@@ -162,7 +162,7 @@ impl super::Port {
         if self.is_closed() {
             return Err(Error::new(crate::Code::InvalidHandle).hint("the completion port is closed"));
         }
-        if object.kind == crate::handle::Kind::File {
+        if matches!(object.kind, Kind::File | Kind::Raw) {
             return Ok(());
         }
         let slot = self.lodge(object.sys.raw(), object.kind)?;
