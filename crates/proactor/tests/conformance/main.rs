@@ -48,6 +48,8 @@ mod closing;
 mod connecting;
 mod creating_and_associating;
 mod datagrams;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod direct_files;
 mod disconnecting;
 mod errors;
@@ -56,6 +58,8 @@ mod files_as_a_whole;
 mod getting;
 mod getting_many;
 mod operation_block;
+mod own_calls;
+mod processes;
 mod receiving_many;
 mod refusals;
 mod sends;
