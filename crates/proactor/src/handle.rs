@@ -29,6 +29,10 @@ pub(crate) enum Kind {
     UnixDatagram,
     File,
     Timers,
+    /// Something whose readiness is watched, and nothing else: a pollable descriptor, a process.
+    Watched,
+    /// The way to calls of the user's own.
+    Raw,
 }
 
 impl Kind {

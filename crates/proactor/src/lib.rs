@@ -39,6 +39,7 @@ pub mod net;
 mod op;
 pub mod pool;
 mod port;
+pub mod process;
 mod shim;
 pub mod sync;
 pub mod time;
@@ -51,7 +52,9 @@ mod models;
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-pub use backend::{Backend, BackendInfo};
+#[cfg(target_os = "linux")]
+pub use backend::watch;
+pub use backend::{Backend, BackendInfo, raw};
 pub use buf::{
     BufferPool, Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, Gather,
     GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut, WithinMut, within,

@@ -20,6 +20,8 @@
 //! | `drives`, `drive(done, wait, alarm)` | whether the calling thread has ports nobody else drives; drives them while it waits |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
 //! | `give_slot_up()` | the same until the value it gives is dropped |
+//! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
+//! | `open_process`, `process_of` | an object whose `Exited` completes when that process has ended |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
@@ -43,7 +45,11 @@ mod gate;
 #[cfg(target_os = "linux")]
 mod local;
 #[cfg(target_os = "linux")]
+mod process;
+#[cfg(target_os = "linux")]
 mod queue;
+#[cfg(target_os = "linux")]
+pub mod raw;
 #[cfg(target_os = "linux")]
 mod route;
 #[cfg(target_os = "linux")]
@@ -51,10 +57,12 @@ mod uring;
 #[cfg(target_os = "linux")]
 mod wake;
 #[cfg(target_os = "linux")]
+pub mod watch;
+#[cfg(target_os = "linux")]
 mod worker;
 
 #[cfg(target_os = "linux")]
-pub(crate) use {alarm::Alarm, epoll::*, route::*};
+pub(crate) use {alarm::Alarm, epoll::*, process::open_process, process::process_of, raw::RawCall, route::*};
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]
@@ -62,6 +70,8 @@ pub(crate) use {gate::*, wake::*, worker::Worker};
 
 #[cfg(windows)]
 mod iocp;
+#[cfg(windows)]
+pub use iocp::raw;
 #[cfg(windows)]
 pub(crate) use iocp::*;
 

@@ -32,7 +32,7 @@ pub trait Project<B>: Sealed {
     fn project(self, block: &mut B, into: &mut LoweredBuffers<'_>);
 }
 
-/// Only this module's types may name addresses to the kernel: another implementation could name memory that is gone.
+/// Only the library's types may name addresses to the kernel: another implementation could name memory that is gone.
 pub trait Sealed {}
 
 impl Sealed for NoBuffer {}

@@ -1,7 +1,7 @@
 //! What the kernel sees of a buffer or a list of buffers: addresses and lengths, nothing owned.
 
 use super::pool::BufferPool;
-use crate::backend::RawBuf;
+use crate::backend::{RawBuf, RawCall};
 
 /// The lowered buffers of one operation. A list keeps its memory when a block is used again, so vectored operations
 /// allocate nothing in the steady state either.
@@ -12,6 +12,8 @@ pub(crate) struct Buffers {
     count: usize,
     /// Where an operation of many completions takes its buffers from.
     pub pool: Option<BufferPool>,
+    /// What an operation of the user's own asks.
+    pub raw: RawCall,
 }
 
 impl Buffers {

@@ -10,10 +10,10 @@ mod pool;
 mod traits;
 mod within;
 
-pub(crate) use cargo::LoweredBuffers;
 pub use cargo::{
     Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, Multi, NoBuffer, Project,
 };
+pub(crate) use cargo::{LoweredBuffers, Sealed};
 pub(crate) use lowered::Buffers;
 pub(crate) use pool::none_free;
 pub use pool::{BufferPool, PoolBuf};

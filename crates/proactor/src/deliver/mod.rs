@@ -110,6 +110,8 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
             | Op::SetLen { .. }
             | Op::Metadata
             | Op::Timer { .. }
+            | Op::Exited
+            | Op::Raw
             | Op::Post
     );
     if wants_buffers && buffers.count() == 0 {

@@ -14,6 +14,8 @@
 //! | `Allocate`, `SetLen`, `Metadata` | file | the file system answered | SetEndOfFile, GetFileInformationByHandle / fallocate, ftruncate, statx |
 //! | `Close` | file | the descriptor is closed, whatever the result says | CloseHandle / close |
 //! | `Timer` | timer | its moment has come | SetWaitableTimer / timerfd, one for many |
+//! | `Exited` | read | the process ended | RegisterWaitForSingleObject / pidfd_open, poll |
+//! | `Raw` | file | the user's own call of the kernel is over | any overlapped call / any io_uring entry |
 //! | `Post` | none | at once | PostQueuedCompletionStatus |
 //!
 //! Operations of one lane of one object complete and fill in call order; the file lane has no order; timers
@@ -96,6 +98,10 @@ pub(crate) enum Op {
     Timer {
         at: u64,
     },
+    /// Of a process.
+    Exited,
+    /// What is asked stands beside the buffers: `Buffers::raw`.
+    Raw,
 }
 
 /// Which direction a readiness operation waits for.
@@ -120,12 +126,12 @@ impl Op {
             Op::Accept | Op::AcceptMulti | Op::Recv | Op::RecvMulti | Op::RecvFrom | Op::Ready { interest: Interest::Read } => {
                 Lane::Read
             }
-            Op::Shutdown { how: Shutdown::Read } => Lane::Read,
+            Op::Shutdown { how: Shutdown::Read } | Op::Exited => Lane::Read,
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
             Op::Shutdown { .. } | Op::Disconnect => Lane::Write,
             Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
-            Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => Lane::File,
             Op::Timer { .. } => Lane::Timer,
+            Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Raw => Lane::File,
         }
     }
 
@@ -152,6 +158,8 @@ impl Op {
             Op::SetLen { .. } => OpKind::SetLen,
             Op::Metadata => OpKind::Metadata,
             Op::Timer { .. } => OpKind::Timer,
+            Op::Exited => OpKind::Exited,
+            Op::Raw => OpKind::Raw,
         }
     }
 
@@ -228,6 +236,10 @@ pub enum OpKind {
     Metadata,
     /// Wait until a moment.
     Timer,
+    /// Wait for the end of a process.
+    Exited,
+    /// A system call of the user's own.
+    Raw,
 }
 
 impl fmt::Display for OpKind {
@@ -254,6 +266,8 @@ impl fmt::Display for OpKind {
             OpKind::SetLen => "set-length",
             OpKind::Metadata => "metadata",
             OpKind::Timer => "timer",
+            OpKind::Exited => "process-exit",
+            OpKind::Raw => "raw call",
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::buf::PoolBuf;
 use crate::error::{Code, Error};
 use crate::fs::Metadata;
 use crate::net::{TcpStream, UnixStream};
+use crate::process::Exited;
 
 /// What an operation brought besides its byte count.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub enum Value {
     Buffer(PoolBuf),
     /// What a file is.
     Metadata(Metadata),
+    /// How a process ended.
+    Exited(Exited),
 }
 
 /// An accepted connection. Dropping it closes the connection.
@@ -116,6 +119,15 @@ impl Brings for Metadata {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Metadata(metadata) => Some(metadata),
+            _ => None,
+        }
+    }
+}
+
+impl Brings for Exited {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Exited(exited) => Some(exited),
             _ => None,
         }
     }

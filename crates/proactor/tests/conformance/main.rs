@@ -48,6 +48,8 @@ mod closing;
 mod connecting;
 mod creating_and_associating;
 mod datagrams;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod direct_files;
 mod disconnecting;
 mod errors;
@@ -58,6 +60,8 @@ mod getting;
 mod getting_many;
 mod handlers;
 mod operation_block;
+mod own_calls;
+mod processes;
 mod receiving_many;
 mod refusals;
 mod sends;

@@ -29,6 +29,9 @@ mod connecting;
 mod creating_and_associating;
 #[path = "../conformance/datagrams.rs"]
 mod datagrams;
+#[cfg(target_os = "linux")]
+#[path = "../conformance/descriptors.rs"]
+mod descriptors;
 #[path = "../conformance/direct_files.rs"]
 mod direct_files;
 #[path = "../conformance/disconnecting.rs"]
@@ -49,6 +52,10 @@ mod getting_many;
 mod handlers;
 #[path = "../conformance/operation_block.rs"]
 mod operation_block;
+#[path = "../conformance/own_calls.rs"]
+mod own_calls;
+#[path = "../conformance/processes.rs"]
+mod processes;
 #[path = "../conformance/receiving_many.rs"]
 mod receiving_many;
 #[path = "../conformance/refusals.rs"]

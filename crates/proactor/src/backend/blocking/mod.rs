@@ -189,7 +189,9 @@ pub(super) fn perform(
         | Op::SendTo { .. }
         | Op::Ready { .. }
         | Op::Shutdown { .. }
-        | Op::Disconnect => unreachable!("not a file operation"),
+        | Op::Disconnect
+        | Op::Exited
+        | Op::Raw => unreachable!("not a file operation"),
     }
 }
 

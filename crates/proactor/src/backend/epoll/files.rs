@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
-use super::super::{Backend, BackendInfo, blocking, cached, uring};
+use super::super::{Backend, BackendInfo, blocking, cached, raw, uring};
 use super::port::Port;
 use super::types::Aside;
 use crate::deliver::Packets;
@@ -151,6 +151,7 @@ pub(super) fn start(port: &Arc<Port>, object: &Object, header: NonNull<Header>) 
         None => {}
     }
     match port.files.get_or_init(|| Files::new(port)) {
+        Files::Blocking if matches!(work.op, Op::Raw) => super::settle(header, 0, Err(raw::refused()), port),
         Files::Uring(ring) if !lacks(&work.op) => {
             work.buffers.advance(work.bytes);
             ring.start(header, &mut port.packets());

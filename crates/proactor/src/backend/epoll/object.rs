@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::super::cached;
 use super::{Timing, files, types};
 use crate::error::Error;
-use crate::handle::{Object, Which};
+use crate::handle::{Kind, Object, Which};
 use crate::op::{Header, Lane};
 use crate::time::{NOWHERE, Place};
 
@@ -183,7 +183,7 @@ impl super::Port {
         if let Some(timing) = object.sys.timing() {
             return self.watch_timers(timing);
         }
-        if object.kind == crate::handle::Kind::File {
+        if matches!(object.kind, Kind::File | Kind::Raw) {
             return Ok(());
         }
         let slot = self.lodge(object.sys.raw(), object.kind)?;

@@ -3,6 +3,7 @@
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use super::super::process;
 use super::lane::{self, CLOSED, Owned, READY, Slot};
 use super::port::Port;
 use super::sys;
@@ -140,7 +141,11 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
         Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close => {
             unreachable!("not a socket operation")
         }
-        Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Timer { .. } | Op::Post => {
+        Op::Exited => match ready(fd, Interest::Read) {
+            Step::Done(..) => Step::Done(0, Ok(Value::Exited(process::exited(fd)))),
+            step => step,
+        },
+        Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Timer { .. } | Op::Raw | Op::Post => {
             unreachable!("not a socket operation")
         }
     }

@@ -117,6 +117,8 @@ pub(in crate::backend) enum Aside {
     Path(std::ffi::CString),
     /// The descriptor to close, which the object has given up.
     Closing(OwnedFd),
+    /// What an operation of the user's own came to, while the kernel still has its memory.
+    Answer(i32),
     /// Where the kernel writes what a file is.
     Statx(Box<libc::statx>),
 }

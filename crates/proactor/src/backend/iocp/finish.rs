@@ -77,7 +77,12 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
     // SAFETY: the kernel is done with it.
     let aside = unsafe { std::mem::take(&mut *aside) };
     // A poll counts its own answer. And whatever the kernel says, no more bytes are initialized than there are.
-    let bytes = if matches!(aside, Aside::Poll(_)) { 0 } else { bytes.min(work.buffers.total()) };
+    let bytes = match (&aside, &work.op) {
+        (Aside::Poll(_), _) => 0,
+        // The buffers are its maker's business.
+        (_, Op::Raw) => bytes,
+        _ => bytes.min(work.buffers.total()),
+    };
     let core = &object.sys.core;
     let is_file = matches!(work.op, Op::ReadAt { .. } | Op::WriteAt { .. });
     if let (Aside::Gathered(whole), Op::ReadAt { .. }) = (&aside, &work.op) {
@@ -92,6 +97,7 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
     if status < 0 {
         let mut error = match ended {
             Some(code) if is_end(status) => codes::of_end(code),
+            _ if matches!(work.op, Op::Raw) && core.is_file => codes::of_status(status, Numbers::Win32),
             _ if is_file => sys::explain(codes::of_status(status, Numbers::Win32), core.handle()),
             _ => codes::of_status(status, Numbers::Winsock),
         };
@@ -114,10 +120,11 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
             (0, done.map(|()| Value::None).map_err(|error| Error::from_io(&error)))
         }
         Op::RecvMulti | Op::Ready { .. } | Op::Disconnect | Op::Shutdown { .. } => (0, Ok(Value::None)),
-        Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } => (bytes, Ok(Value::None)),
-        Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Post => {
+        Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Raw => (bytes, Ok(Value::None)),
+        Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => {
             unreachable!("not an operation the kernel reports")
         }
+        Op::Exited | Op::Post => unreachable!("not an operation the kernel reports"),
     }
 }
 

@@ -19,7 +19,7 @@ use windows_sys::Win32::Networking::WinSock::SOCKET;
 
 use super::multi::is_multi;
 use super::types::{Descriptor, Stage};
-use super::{finish, held, start, sys};
+use super::{finish, held, process, start, sys};
 use crate::error::Code;
 use crate::handle::Which;
 use crate::op::{Header, Lane};
@@ -104,7 +104,7 @@ impl List {
                     Stage::Held => true,
                     Stage::Kernel if is_multi(&(*before.as_ptr()).work.op) => true,
                     Stage::Kernel => ends_sending && !finish::is_over(before),
-                    Stage::Queued | Stage::Running => ends_sending,
+                    Stage::Queued | Stage::Running | Stage::Waiting => ends_sending,
                     Stage::Settled => false,
                 })
         }
@@ -199,6 +199,7 @@ impl Core {
                 let block = header.as_ptr();
                 let still_pending = match (*block).sys.stage {
                     Stage::Queued | Stage::Running | Stage::Held => true,
+                    Stage::Waiting => (*block).sys.ended.is_some() || process::end(header),
                     // Between two calls it is pending all the same.
                     Stage::Kernel if is_multi(&(*block).work.op) => {
                         if self.is_open() {

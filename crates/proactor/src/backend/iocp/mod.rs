@@ -20,6 +20,8 @@
 //! | `held.rs` | who starts what had to wait for the operations before it |
 //! | `alarm.rs` | what wakes a thread in an alertable get |
 //! | `attend.rs` | who fetches packets when nobody does and somebody waits |
+//! | `process.rs` | who waits for the end of processes |
+//! | `raw.rs` | the door to overlapped calls of the user's own |
 //! | `blocking.rs` | calls that have no overlapped form |
 //! | `doors.rs` | handles and the standard library's types, in and out |
 //!
@@ -44,6 +46,8 @@ mod lanes;
 mod multi;
 mod object;
 mod port;
+mod process;
+pub mod raw;
 mod route;
 mod start;
 mod sys;
@@ -56,6 +60,8 @@ pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use port::Port;
+pub(crate) use process::{open_process, process_of};
+pub(crate) use raw::RawCall;
 pub(crate) use route::{PortRef, Remote, WeakRef};
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | Queued, Running | a thread of the pool, which sees `ended` |
 //! | Held | the thread of `held.rs`, which sees `ended` |
+//! | Waiting | `process.rs`: who sees its process end, or ends the wait |
 //! | Kernel | who gets the packet, or whose event is set |
 //! | Settled | the same; for an overlapped one, who settled it |
 
@@ -190,6 +191,7 @@ unsafe fn issue(list: MutexGuard<'_, List>, header: NonNull<Header>, issued: Iss
         match issued {
             Issued::Kernel => (*sys).stage = Stage::Kernel,
             Issued::Pool => (*sys).stage = Stage::Queued,
+            Issued::Waiting => (*sys).stage = Stage::Waiting,
             Issued::Done(bytes, result) => conclude(list, header, bytes, result),
         }
     }

@@ -15,7 +15,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::lanes::Core;
 use super::sys::{self, Poll};
 use super::types::{Aside, RawBuf};
-use super::{blocking, codes, events};
+use super::{RawCall, blocking, codes, events, process};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
@@ -27,6 +27,8 @@ pub(super) enum Issued {
     Kernel,
     /// A thread of the pool will make its blocking call.
     Pool,
+    /// The pool waits for its process.
+    Waiting,
     /// It is over, and the kernel will report nothing.
     Done(usize, Result<Value, Error>),
 }
@@ -99,6 +101,11 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
             Op::Sync { .. } | Op::Open { .. } => to_pool(header),
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => to_pool(header),
             Op::Close => close(&call, core),
+            Op::Exited => match process::wait_for(header, &mut *call.aside, core) {
+                Ok(()) => Issued::Waiting,
+                Err(error) => failed(error),
+            },
+            Op::Raw => raw_call(&call, &buffers.raw, core),
             Op::Post => unreachable!("a post goes to the port"),
         }
     }
@@ -369,6 +376,16 @@ unsafe fn close(call: &Call, core: &Core) -> Issued {
             drop(unsafe { std::mem::take(&mut *call.aside) });
             Issued::Done(0, Ok(Value::None))
         }
+    }
+}
+
+/// The user's own call. Whatever it comes to, there is one answer.
+unsafe fn raw_call(call: &Call, asked: &RawCall, core: &Core) -> Issued {
+    // SAFETY: the block stays where it is until the call is over, as the door's contract has it of what the call uses.
+    let overlapped = unsafe { call.begin() };
+    match asked.make(core.handle(), overlapped) {
+        Ok(()) => Issued::Kernel,
+        Err(error) => failed(error),
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::windows::io::{AsRawHandle, AsRawSocket, OwnedHandle, OwnedSocket};
 use std::ptr::NonNull;
 
 use socket2::Socket;
+use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Networking::WinSock::{SOCKADDR_INET, WSABUF};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
@@ -96,6 +97,8 @@ pub(super) enum Stage {
     Held,
     /// In a blocking call on a thread of the pool.
     Running,
+    /// The system's pool waits for its process.
+    Waiting,
     /// The kernel has it; its status tells when it is over.
     Kernel,
     /// Its outcome is recorded in the block, and its delivery is on the way.
@@ -117,6 +120,8 @@ pub(super) enum Aside {
     Poll(Poll),
     /// The file to close, which the object has given up.
     Closing(OwnedHandle),
+    /// The wait for a process, registered with the system's pool.
+    Wait(HANDLE),
 }
 
 /// This backend's part of a block; OVERLAPPED first, so that its address is the block's.

@@ -13,7 +13,7 @@ use super::lanes::{Lanes, NO_FD};
 use super::port::{CANCEL_FILE, CANCEL_HEAD, CANCEL_WAITING, Core, Port, TAG, object_of};
 use crate::error::{Code, Error};
 use crate::handle::{Object, Which};
-use crate::op::{Header, Lane as Side};
+use crate::op::{Header, Lane as Side, Op};
 
 const SIDES: [Side; 2] = [Side::Read, Side::Write];
 
@@ -119,11 +119,13 @@ impl Core {
         }
         self.doomed += 1;
         // SAFETY: as above.
-        let (side, waits, index) = unsafe {
+        let (side, waits, raw, index) = unsafe {
             let block = header.as_ptr();
-            ((*block).work.op.lane(), (*block).sys.awaits_data(), object_of(header).sys.slot())
+            let raw = matches!((*block).work.op, Op::Raw);
+            ((*block).work.op.lane(), (*block).sys.awaits_data(), raw, object_of(header).sys.slot())
         };
         let told = match (side, index) {
+            _ if raw => header.as_ptr() as u64 | CANCEL_WAITING,
             // It is in a system call, which nothing ends.
             (Side::File, _) | (_, None) => CANCEL_FILE,
             _ if waits => header.as_ptr() as u64 | CANCEL_WAITING,
@@ -138,7 +140,7 @@ impl Core {
 
     /// The kernel could not end a socket's operation just then. It may be over by now, and its block another's: only one
     /// that is still here, and was asked to end, is asked again.
-    pub fn ask_again(&mut self, told: u64) {
+    pub fn ask_again(&mut self, told: u64, errno: i32) {
         let found = match told & TAG {
             CANCEL_HEAD => {
                 let side = if told & 8 == 0 { Side::Read } else { Side::Write };
@@ -146,7 +148,12 @@ impl Core {
             }
             CANCEL_WAITING => {
                 let is_it = |header: &Header| std::ptr::from_ref(header) as u64 == told & !TAG;
-                self.floating.find(|header| is_it(header) && header.work.op.lane() != Side::File).pop()
+                // One of the user's own that is running was told.
+                let waits = |header: &Header| match header.work.op {
+                    Op::Raw => errno == libc::ENOENT,
+                    ref op => op.lane() != Side::File,
+                };
+                self.floating.find(|header| is_it(header) && waits(header)).pop()
             }
             _ => None,
         };

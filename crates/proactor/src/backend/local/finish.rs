@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use io_uring::cqueue;
 
-use super::super::{epoll, uring};
+use super::super::{epoll, process, uring};
 use super::lanes::Lanes;
 use super::port::{Core, object_of};
 use super::start::{Asked, Hunger, NO_GROUP, broken_send, datagram, first_data};
@@ -51,7 +51,8 @@ impl Core {
             self.doomed -= usize::from(cancelled);
         }
         match (side, index) {
-            (Side::File, _) | (_, None) => self.finish_file(header, result),
+            (Side::File, _) | (_, None) if more => uring::first_answer(header, result),
+            (Side::File, _) | (_, None) => self.finish_file(header, result, flags),
             _ if waits => self.finish_waiting(header, result),
             (side, Some(index)) => self.finish_lane(header, result, flags, side, index, more),
         }
@@ -120,8 +121,8 @@ impl Core {
         }
     }
 
-    fn finish_file(&mut self, header: NonNull<Header>, result: i32) {
-        match uring::outcome(header, result) {
+    fn finish_file(&mut self, header: NonNull<Header>, result: i32, flags: u32) {
+        match uring::outcome(header, result, flags) {
             Some(result) => {
                 self.floating.remove(header);
                 // SAFETY: as in `finish`.
@@ -233,6 +234,7 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
         }
         Op::RecvFrom => Verdict::Over(n, Ok(datagram(sys))),
         Op::SendTo { .. } => over(n),
+        Op::Exited => Verdict::Over(0, Ok(Value::Exited(process::exited(lanes.fd)))),
         _ => over(0),
     }
 }

@@ -162,7 +162,7 @@ impl Core {
             // Not found, or not to be had: on its way to be tried again, where no cancel finds it, it may wait once more.
             data if matches!(data & TAG, CANCEL_HEAD | CANCEL_WAITING | CANCEL_FILE) => {
                 if self.doomed > 0 && matches!(-entry.result(), libc::ENOENT | libc::EALREADY) {
-                    self.ask_again(data);
+                    self.ask_again(data, -entry.result());
                 }
             }
             WAKE | ALARM if cqueue::more(entry.flags()) => {}
@@ -263,10 +263,13 @@ impl Port {
             self.core.borrow_mut().timings.push(timing.clone());
             return Ok(());
         }
-        if object.kind == Kind::File {
+        if matches!(object.kind, Kind::File | Kind::Raw) {
             return Ok(());
         }
-        object.sys.make_blocking();
+        // The mode of a watched descriptor is its user's.
+        if object.kind != Kind::Watched {
+            object.sys.make_blocking();
+        }
         let connected = object.sys.is_connected() || !object.kind.is_stream();
         let lanes = Lanes::new(object.sys.raw(), object.kind, connected);
         object.sys.set_slot(self.core.borrow_mut().slab.insert(lanes));

@@ -210,7 +210,7 @@ pub(super) fn ask(lanes: &mut Lanes, header: NonNull<Header>, leases: &mut Lease
             extra.name = to.unwrap_or_else(|| Extra::empty().name);
             Asked::Submit(opcode::SendMsg::new(fd, message(extra, &work.buffers)).flags(libc::MSG_NOSIGNAL as u32).build())
         }
-        Op::Ready { interest: Interest::Read } => poll(libc::POLLIN | libc::POLLRDHUP),
+        Op::Ready { interest: Interest::Read } | Op::Exited => poll(libc::POLLIN | libc::POLLRDHUP),
         Op::Ready { interest: Interest::Write } => poll(libc::POLLOUT),
         Op::Shutdown { how } => shutdown(lanes, *how),
         Op::Disconnect => shutdown(lanes, Shutdown::Write),

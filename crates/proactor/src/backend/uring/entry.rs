@@ -32,6 +32,7 @@ pub(in crate::backend) fn entry(header: NonNull<Header>) -> Result<squeue::Entry
             let Aside::Closing(fd) = &sys.aside else { unreachable!("a close starts with its descriptor") };
             return Ok(opcode::Close::new(types::Fd(fd.as_raw_fd())).build());
         }
+        Op::Raw => return work.buffers.raw.entry(),
         _ => {}
     }
     // SAFETY: the operation's count keeps the object.
@@ -89,7 +90,9 @@ pub(in crate::backend) fn entry(header: NonNull<Header>) -> Result<squeue::Entry
             | Op::SendTo { .. }
             | Op::Ready { .. }
             | Op::Shutdown { .. }
-            | Op::Disconnect,
+            | Op::Disconnect
+            | Op::Exited
+            | Op::Raw,
             _,
         ) => unreachable!("not a file operation"),
     };

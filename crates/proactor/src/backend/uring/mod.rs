@@ -21,8 +21,8 @@ use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard};
 
 pub(super) use entry::entry;
-use io_uring::{IoUring, opcode, squeue};
-pub(super) use outcome::outcome;
+use io_uring::{IoUring, cqueue, opcode, squeue};
+pub(super) use outcome::{first_answer, outcome};
 
 use super::deliver_settled;
 use crate::deliver::Packets;
@@ -30,8 +30,8 @@ use crate::error::{Code, Error};
 use crate::op::{Header, Op, Value};
 
 const ENTRIES: u32 = 256;
-/// User data of a cancel request, whose own completion says nothing.
-const CANCEL: u64 = u64::MAX;
+/// In the user data of a cancel request, beside the index of what it means.
+const CANCEL: u64 = 1 << 63;
 
 /// What a kernel's io_uring may lack though it is used.
 #[derive(Clone, Copy, Default)]
@@ -82,6 +82,29 @@ struct State {
     in_flight: Vec<Option<NonNull<Header>>>,
     free: Vec<usize>,
     later: VecDeque<NonNull<Header>>,
+    /// How many in flight are the user's own: they may be pending for ever, so they take nobody's place.
+    raw: usize,
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.in_flight.len() - self.free.len() - self.raw >= ENTRIES as usize * 2
+    }
+
+    /// Whether an operation of the user's own is there that was asked to end. The kernel does not find one that it is
+    /// trying once more at that moment.
+    fn is_doomed_raw(&self, index: usize) -> bool {
+        // SAFETY: in flight, so alive; the operation does not change, and `cancelled` is guarded by the lock.
+        let doomed = |header: &NonNull<Header>| unsafe { is_raw(*header) && (*header.as_ptr()).sys.cancelled };
+        self.in_flight.get(index).and_then(Option::as_ref).is_some_and(doomed)
+    }
+}
+
+/// # Safety
+/// The block is alive.
+unsafe fn is_raw(header: NonNull<Header>) -> bool {
+    // SAFETY: as the caller promises; the operation is written before it is started and after it is over.
+    unsafe { matches!((*header.as_ptr()).work.op, Op::Raw) }
 }
 
 // SAFETY: both queues of the ring are used only under the lock of `state`; blocks in it belong to the ring.
@@ -120,7 +143,9 @@ impl Ring {
 
     /// Puts an operation into the ring, or into the line for it. `Err`: it cannot even be asked.
     fn begin(&self, state: &mut State, header: NonNull<Header>) -> Result<(), Error> {
-        if state.in_flight.len() - state.free.len() >= ENTRIES as usize * 2 {
+        // SAFETY: the caller's own block.
+        let raw = unsafe { is_raw(header) };
+        if !raw && state.is_full() {
             state.later.push_back(header);
             return Ok(());
         }
@@ -133,6 +158,7 @@ impl Ring {
             }
         };
         state.in_flight[index] = Some(header);
+        state.raw += usize::from(raw);
         self.push(entry.user_data(index as u64));
         Ok(())
     }
@@ -148,6 +174,11 @@ impl Ring {
             // Full of entries a failed submit left: pass them on first.
             self.submit();
         }
+    }
+
+    /// Under the lock.
+    fn push_cancel(&self, index: usize) {
+        self.push(opcode::AsyncCancel::new(index as u64).build().user_data(CANCEL | index as u64));
     }
 
     /// Under the lock. Once published an entry counts as submitted, so a refusal is tried again, not reported.
@@ -175,7 +206,7 @@ impl Ring {
                 (*header.as_ptr()).sys.cancelled = true;
             }
             count += 1;
-            self.push(opcode::AsyncCancel::new(index as u64).build().user_data(CANCEL));
+            self.push_cancel(index);
         }
         for header in &state.later {
             // SAFETY: as above. It is ended when its turn comes.
@@ -203,15 +234,26 @@ impl Ring {
             let mut completions = unsafe { self.ring.completion_shared() };
             while n < over.len() {
                 let Some(cqe) = completions.next() else { break };
-                if cqe.user_data() == CANCEL {
+                let index = (cqe.user_data() & !CANCEL) as usize;
+                if cqe.user_data() & CANCEL != 0 {
+                    if -cqe.result() == libc::ENOENT && state.is_doomed_raw(index) {
+                        self.push_cancel(index);
+                    }
                     continue;
                 }
-                let index = cqe.user_data() as usize;
+                if cqueue::more(cqe.flags()) {
+                    if let Some(Some(header)) = state.in_flight.get(index) {
+                        first_answer(*header, cqe.result());
+                    }
+                    continue;
+                }
                 let Some(header) = state.in_flight.get_mut(index).and_then(Option::take) else {
                     unreachable!("a completion without an operation")
                 };
                 state.free.push(index);
-                match outcome(header, cqe.result()) {
+                // SAFETY: over, and not yet delivered.
+                state.raw -= usize::from(unsafe { is_raw(header) });
+                match outcome(header, cqe.result(), cqe.flags()) {
                     Some(result) => {
                         over[n] = Some((header, result));
                         n += 1;
@@ -226,7 +268,7 @@ impl Ring {
                 }
             }
             drop(completions);
-            while n < over.len() && state.in_flight.len() - state.free.len() < ENTRIES as usize * 2 {
+            while n < over.len() && !state.is_full() {
                 let Some(header) = state.later.pop_front() else { break };
                 // SAFETY: the line's own block; `cancelled` is guarded by the lock.
                 let begun = match unsafe { (*header.as_ptr()).sys.cancelled && !matches!((*header.as_ptr()).work.op, Op::Close) }

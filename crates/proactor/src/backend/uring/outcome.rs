@@ -4,21 +4,26 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::time::{Duration, SystemTime};
 
+use io_uring::cqueue;
+
 use super::super::{Aside, direct};
 use crate::error::{Code, Error};
 use crate::fs::Metadata;
 use crate::handle::Object;
-use crate::op::{Header, Op, Value};
+use crate::op::{Header, Op, Value, Work};
 
 /// The most bytes Linux moves in one call; a longer request comes back cut without the file's end having been met.
 const MOST: usize = 0x7fff_f000;
 
 /// What a completion means; `None` if the operation goes on.
-pub(in crate::backend) fn outcome(header: NonNull<Header>, result: i32) -> Option<Result<Value, Error>> {
+pub(in crate::backend) fn outcome(header: NonNull<Header>, result: i32, flags: u32) -> Option<Result<Value, Error>> {
     // SAFETY: taken out of the ring's list after its completion, under the lock; an overlapped handle looks only at `delivery`.
     let (work, sys, object) = unsafe { (&mut (*header.as_ptr()).work, &mut (*header.as_ptr()).sys, (*header.as_ptr()).object) };
     if let Op::Close = work.op {
         return closed(&mut sys.aside, result);
+    }
+    if let Op::Raw = work.op {
+        return raw(work, &mut sys.aside, sys.cancelled, result, flags);
     }
     let Ok(n) = usize::try_from(result) else {
         return match -result {
@@ -62,6 +67,29 @@ pub(in crate::backend) fn outcome(header: NonNull<Header>, result: i32) -> Optio
             Some(Ok(Value::Metadata(metadata(&answer))))
         }
         _ => Some(Ok(Value::None)),
+    }
+}
+
+/// The answer of an operation of the user's own that the kernel has not let go of: a send without copying tells its result
+/// first, and that the buffer is free later.
+pub(in crate::backend) fn first_answer(header: NonNull<Header>, result: i32) {
+    // SAFETY: in the ring's list, whose lock or thread is the caller's; an overlapped handle looks only at `delivery`.
+    unsafe { (*header.as_ptr()).sys.aside = Aside::Answer(result) }
+}
+
+fn raw(work: &mut Work, aside: &mut Aside, cancelled: bool, result: i32, flags: u32) -> Option<Result<Value, Error>> {
+    let answer = match std::mem::take(aside) {
+        Aside::Answer(answer) if cqueue::notif(flags) => answer,
+        _ => result,
+    };
+    match usize::try_from(answer) {
+        Ok(n) => {
+            work.bytes = n;
+            Some(Ok(Value::None))
+        }
+        // The submitting thread ended, or a signal came: the user asked for neither. EAGAIN is his descriptor's answer.
+        Err(_) if matches!(-answer, libc::ECANCELED | libc::EINTR) && !cancelled => None,
+        Err(_) => Some(Err(Error::from_raw_os_error(-answer))),
     }
 }
 

@@ -44,6 +44,35 @@ fn an_overlapped_operation_survives_its_thread() {
     assert_eq!(finish(datagram).buffer, b"x");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_entry_of_ones_own_survives_its_thread() {
+    use std::os::fd::AsRawFd;
+
+    use proactor::raw::{
+        Ring,
+        io_uring::{opcode, types},
+    };
+
+    let Ok(ring) = Ring::new() else { return };
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let read = worker({
+        let ring = ring.clone();
+        move || {
+            // SAFETY: descriptor and buffer are in the entry's memory.
+            start(unsafe {
+                ring.entry((reader, [0; 16]), |(reader, buf)| {
+                    opcode::Read::new(types::Fd(reader.as_raw_fd()), buf.as_mut_ptr(), 16).build()
+                })
+            })
+        }
+    })
+    .join();
+    assert!(!read.event().wait_timeout(SHORT));
+    writer.write_all(b"hello").unwrap();
+    assert_eq!(finish(read).bytes, 5);
+}
+
 #[test]
 fn an_overlapped_operation_on_a_ports_object_survives_its_thread() {
     let port = port(1);
