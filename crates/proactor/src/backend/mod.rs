@@ -42,6 +42,8 @@ mod queue;
 #[cfg(target_os = "linux")]
 mod route;
 #[cfg(target_os = "linux")]
+mod segments;
+#[cfg(target_os = "linux")]
 mod uring;
 #[cfg(target_os = "linux")]
 mod wake;
@@ -53,7 +55,7 @@ pub(crate) use {epoll::*, route::*};
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]
-pub(crate) use {gate::*, wake::*, worker::Worker};
+pub(crate) use {gate::*, segments::Segments, wake::*, worker::Worker};
 
 #[cfg(windows)]
 mod iocp;

@@ -138,6 +138,7 @@ impl Port {
         &self.contract
     }
 
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -212,7 +213,7 @@ impl Port {
     #[inline]
     pub(super) fn push(&self, entry: Entry) {
         self.queue.push(entry);
-        self.pushed();
+        self.tell(self.wake.pushed(&self.gate));
     }
 
     /// After packets were queued, with no lane owned: a closed port drops them. Runs user code (the blocks' drops), which
@@ -247,13 +248,18 @@ impl Port {
     /// Gives fetched packets back unhandled, to be fetched first.
     pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
         self.queue.give_back(entries);
-        self.pushed();
+        self.left();
         self.settled();
     }
 
+    /// After packets were seen in the queue, or given back to it: a waiter hears of them.
+    pub(super) fn left(&self) {
+        self.tell(self.wake.left(&self.gate));
+    }
+
     #[inline]
-    pub(super) fn pushed(&self) {
-        match self.wake.pushed(&self.gate) {
+    fn tell(&self, call: Call) {
+        match call {
             Call::Nobody => {}
             Call::Signal => sys::signal(&self.kick),
             Call::Monitor => monitor::watch(self),
@@ -370,7 +376,7 @@ impl Port {
             let kicked = came.iter().any(|event| event.u64 == KICK);
             self.handle(came, &mut self.packets());
             if kicked && !self.queue.is_empty() {
-                self.pushed();
+                self.left();
             }
             if !full {
                 return;

@@ -44,6 +44,12 @@ pub(in crate::backend) fn signal(event: &OwnedFd) {
     unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), 8) };
 }
 
+/// Leaves the pages to the system, zeroed, until they are written again. An address that is no page's start keeps them.
+pub(in crate::backend) fn give_pages_back(start: *mut u8, len: usize) {
+    // SAFETY: the caller has that memory to itself, with nothing in it to keep.
+    unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTNEED) };
+}
+
 pub(super) fn epoll_ctl(epoll: &OwnedFd, op: libc::c_int, fd: libc::c_int, events: libc::c_int, data: u64) -> Result<(), Error> {
     let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: data };
     // SAFETY: the event is readable for the call; the kernel copies it.
