@@ -14,7 +14,7 @@
 //!
 //! | atomic | partner |
 //! |---|---|
-//! | `counts` idle +1 (SeqCst), then the queue is looked at | a poster pushes, fences, then loads `counts` |
+//! | `counts` idle +1 (SeqCst), then the queue is looked at | a poster pushes (SeqCst), then loads `counts` |
 //! | `counts` slots −1 or idle −1 (SeqCst), then `parked` is looked at | a thread about to park checks `running` again by its compare-exchange under the lock |
 //! | `permit` store (Release) + futex | the parked thread's load (Acquire) |
 //!
@@ -39,19 +39,23 @@ const CLOSED: u32 = 2;
 pub(crate) struct Counts(u64);
 
 impl Counts {
+    #[inline]
     pub fn slots(self) -> u64 {
         self.0 & MASK
     }
 
+    #[inline]
     pub fn idle(self) -> u64 {
         (self.0 >> BITS) & MASK
     }
 
+    #[inline]
     pub fn parked(self) -> u64 {
         self.0 >> (2 * BITS)
     }
 
     /// Threads that run a handler. Saturating: a thread leaving the poll may be seen between its two steps.
+    #[inline]
     pub fn running(self) -> u64 {
         self.slots().saturating_sub(self.idle())
     }
@@ -109,21 +113,25 @@ impl Gate {
         Gate { max: u64::from(max), counts: AtomicU64::new(0), stack: Mutex::new(Stack::default()) }
     }
 
+    #[inline]
     pub fn counts(&self) -> Counts {
         Counts(self.counts.load(Ordering::SeqCst))
     }
 
     /// Whether a waiting thread may take a packet now.
+    #[inline]
     pub fn admits(&self, counts: Counts) -> bool {
         counts.running() < self.max
     }
 
     /// Whether more threads run than may.
+    #[inline]
     pub fn is_over(&self, counts: Counts) -> bool {
         counts.running() > self.max
     }
 
     /// Whether all that may run do.
+    #[inline]
     pub fn is_full(&self, counts: Counts) -> bool {
         counts.running() >= self.max
     }

@@ -53,6 +53,8 @@ pub mod raw;
 #[cfg(target_os = "linux")]
 mod route;
 #[cfg(target_os = "linux")]
+mod segments;
+#[cfg(target_os = "linux")]
 mod uring;
 #[cfg(target_os = "linux")]
 mod wake;
@@ -66,7 +68,7 @@ pub(crate) use {alarm::Alarm, epoll::*, process::open_process, process::process_
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]
-pub(crate) use {gate::*, wake::*, worker::Worker};
+pub(crate) use {gate::*, segments::Segments, wake::*, worker::Worker};
 
 #[cfg(windows)]
 mod iocp;

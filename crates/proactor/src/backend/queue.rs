@@ -1,48 +1,40 @@
-//! The packet queue of a port: FIFO, any threads at both ends, unbounded, without locks, and without allocation while it is
-//! short.
+//! The packet queue of a port: FIFO, any threads at both ends, unbounded, without locks and without allocation in the
+//! steady state.
 //!
 //! | part | when it is used |
 //! |---|---|
-//! | `ring` | always, while `overflow` is empty |
-//! | `overflow` | pushes while the ring is full, and then all pushes until it drained: order |
+//! | `segments` | always |
 //! | `front` | packets a worker fetched and gave back unhandled; popped first |
 //!
-//! A push that finds the overflow empty beside another that fills it goes to the ring, which no order forbids: they are
-//! concurrent. A pop that misses one is repeated by whoever pushed (the wake protocol). `front_len` is written under the
-//! lock and read without it.
+//! `front_len` is written under the lock and read without it.
 
 use std::collections::VecDeque;
+use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_queue::{ArrayQueue, SegQueue};
-
-use crate::port::Entry;
-
-const RING: usize = 1024;
+use super::segments::{Segments, Words};
+use crate::port::{Entry, Fetch};
 
 pub(crate) struct Queue {
-    ring: ArrayQueue<Entry>,
-    overflow: SegQueue<Entry>,
+    segments: Segments<Entry>,
     front_len: AtomicUsize,
     front: Mutex<VecDeque<Entry>>,
 }
 
 impl Queue {
     pub fn new() -> Queue {
-        Queue { ring: ArrayQueue::new(RING), overflow: SegQueue::new(), front_len: AtomicUsize::new(0), front: Mutex::default() }
+        Queue { segments: Segments::new(), front_len: AtomicUsize::new(0), front: Mutex::default() }
     }
 
     fn front(&self) -> std::sync::MutexGuard<'_, VecDeque<Entry>> {
         self.front.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Appends, and is a fence between that and a look at who sleeps.
     #[inline]
     pub fn push(&self, entry: Entry) {
-        let full = if self.overflow.is_empty() { self.ring.push(entry).err() } else { Some(entry) };
-        if let Some(entry) = full {
-            self.overflow.push(entry);
-        }
+        self.segments.push(entry);
     }
 
     /// Gives packets back unhandled, to be fetched before all others, in the order given.
@@ -56,27 +48,81 @@ impl Queue {
 
     #[inline]
     pub fn pop(&self) -> Option<Entry> {
-        if self.front_len.load(Ordering::Acquire) > 0 {
-            let mut front = self.front();
-            let entry = front.pop_front();
-            self.front_len.store(front.len(), Ordering::Release);
-            if entry.is_some() {
-                return entry;
-            }
+        let mut entry = self.pop_front();
+        if entry.is_none() {
+            self.segments.take(1, |taken| entry = Some(taken));
         }
-        self.ring.pop().or_else(|| if self.overflow.is_empty() { None } else { self.pop_overflow() })
+        entry
     }
 
-    #[cold]
-    fn pop_overflow(&self) -> Option<Entry> {
-        // The ring may have been filled between the caller's look and this one; it is older.
-        self.ring.pop().or_else(|| self.overflow.pop())
+    /// Fills `out` with what is there; whether there is anything in it now.
+    #[inline]
+    pub fn pop_into(&self, out: &mut Fetch<'_>) -> bool {
+        while out.room() > 0
+            && let Some(entry) = self.pop_front()
+        {
+            _ = out.push(entry);
+        }
+        while out.room() > 0 && self.segments.take(out.room(), |entry| _ = out.push(entry)) > 0 {}
+        !out.is_empty()
+    }
+
+    #[inline]
+    fn pop_front(&self) -> Option<Entry> {
+        if self.front_len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut front = self.front();
+        let entry = front.pop_front();
+        self.front_len.store(front.len(), Ordering::Release);
+        entry
     }
 
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty() && self.overflow.is_empty() && self.front_len.load(Ordering::Acquire) == 0
+        self.segments.is_empty() && self.front_len.load(Ordering::Acquire) == 0
     }
+
+    /// Whether the next packet is there, for who looks again and again.
+    #[inline]
+    pub fn is_hot(&self) -> bool {
+        self.segments.is_hot()
+    }
+}
+
+// SAFETY: a block is its address, which is a multiple of four; a bare post its key and, unless that is absurdly large, its
+// byte count marked in the low bits; else a box, marked as one. Each word goes back by the way it came.
+unsafe impl Words for Entry {
+    #[inline]
+    fn into_words(self) -> (NonNull<()>, usize) {
+        let Entry { block, key, bytes } = self;
+        match block {
+            Some(header) => (header.cast(), 0),
+            None if bytes << 2 >> 2 == bytes => (marked(std::ptr::without_provenance_mut(bytes << 2), BARE), key),
+            None => (marked(Box::into_raw(Box::new(bytes)).cast(), BOXED), key),
+        }
+    }
+
+    #[inline]
+    unsafe fn from_words((word, key): (NonNull<()>, usize)) -> Entry {
+        match word.addr().get() & MARK {
+            0 => Entry::of_block(word.cast()),
+            BARE => Entry { block: None, key, bytes: word.addr().get() >> 2 },
+            _ => {
+                let boxed = word.as_ptr().map_addr(|addr| addr & !MARK).cast::<usize>();
+                // SAFETY: from `into_raw` above, once, as the caller promises.
+                Entry { block: None, key, bytes: unsafe { *Box::from_raw(boxed) } }
+            }
+        }
+    }
+}
+
+const MARK: usize = 3;
+const BARE: usize = 1;
+const BOXED: usize = 2;
+
+fn marked(pointer: *mut (), mark: usize) -> NonNull<()> {
+    NonNull::new(pointer.map_addr(|addr| addr | mark)).expect("a mark is not zero")
 }
 
 #[cfg(all(test, not(loom)))]
@@ -103,6 +149,40 @@ mod tests {
             assert_eq!(queue.pop().map(|e| e.key), Some(key));
         }
         assert!(queue.is_empty() && queue.pop().is_none());
+    }
+
+    #[test]
+    fn any_count_of_bytes_comes_back() {
+        let queue = Queue::new();
+        let counts = [0, 1, usize::MAX >> 2, (usize::MAX >> 2) + 1, usize::MAX];
+        for bytes in counts {
+            queue.push(Entry { block: None, key: !bytes, bytes });
+        }
+        for bytes in counts {
+            assert_eq!(queue.pop().map(|e| (e.key, e.bytes)), Some((!bytes, bytes)));
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_or_doubled_between_four_threads() {
+        const EACH: usize = 100_000;
+        let queue = Queue::new();
+        let sum = std::sync::atomic::AtomicUsize::new(0);
+        let taken = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..EACH).for_each(|key| queue.push(entry(key))));
+                scope.spawn(|| {
+                    while taken.load(Ordering::Relaxed) < 2 * EACH {
+                        let Some(entry) = queue.pop() else { continue };
+                        sum.fetch_add(entry.key, Ordering::Relaxed);
+                        taken.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), EACH * (EACH - 1));
+        assert!(queue.is_empty());
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl PortRef {
         }
     }
 
+    #[inline]
     pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
         match self {
             PortRef::Shared(port) => port.get(out, wait),

@@ -1,13 +1,13 @@
 //! The wake protocol of a port: a packet that may be taken always has somebody on the way to it.
 //!
-//! Who queues a packet: push, then [`Wake::pushed`]. Who waits: [`Gate::idle_begin`], which looks at the queue again,
+//! Who queues a packet: push, then [`Wake::pushed`]; who leaves or gives back some: [`Wake::left`]. Who waits: [`Gate::idle_begin`], which looks at the queue again,
 //! then the poll, then [`Gate::idle_end`] and, if the gate wants it, a refill. Who was kicked returns the token with
-//! [`Wake::kicked`] before it pops, and calls `pushed` for what it leaves in the queue: edges of one eventfd coalesce, so
+//! [`Wake::kicked`] before it pops, and calls `left` for what it leaves in the queue: edges of one eventfd coalesce, so
 //! one token is passed along.
 //!
 //! | atomic | partner |
 //! |---|---|
-//! | queue push, fence, `counts` load | `counts` idle +1 or slots −1, fence, queue look: one of the two sees the other |
+//! | queue push (a SeqCst +1 of its tail) or a fence, `counts` load | `counts` idle +1 or slots −1, fence, queue look: one of the two sees the other |
 //! | `notified` swap true by the kicker | swap false by the kicked, before it pops: it sees what was pushed before a kick left out |
 
 use super::gate::Gate;
@@ -38,9 +38,20 @@ impl Wake {
         Wake { notified: AtomicU32::new(FREE) }
     }
 
-    /// After a packet was queued.
+    /// After a packet was queued: the push itself is in one order with the look at the counters.
+    #[inline]
     pub fn pushed(&self, gate: &Gate) -> Call {
+        self.look(gate)
+    }
+
+    /// After packets were seen in the queue, or given back to it.
+    pub fn left(&self, gate: &Gate) -> Call {
         fence(Ordering::SeqCst);
+        self.look(gate)
+    }
+
+    #[inline]
+    fn look(&self, gate: &Gate) -> Call {
         let counts = gate.counts();
         match (counts.idle() > 0, gate.admits(counts)) {
             (false, _) => Call::Nobody,

@@ -10,8 +10,12 @@
 //! `word` = turns << 2 | state. `turns` counts the handlers run, so the monitor's compare-exchange fails if the thread
 //! moved on since it was looked at. The thread enters with a swap (AcqRel) and leaves with a plain store (Release):
 //! INSIDE is a state the monitor never writes over.
+//!
+//! A worker that runs and finds its next packet queued stays RUNNING and pays for neither: it only counts in `quick`,
+//! which is its own to write. The monitor compares that too, before it looks whether the thread sleeps. A thread that
+//! wakes after that look is detached as one that wakes after the exchange would be: its next `get` sees it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
@@ -31,13 +35,27 @@ pub(crate) struct Worker {
     /// The kernel's number of the thread.
     pub tid: u32,
     word: AtomicU32,
+    /// Turns taken without a change of `word`.
+    quick: AtomicU32,
+}
+
+/// What the monitor saw of a thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    word: u32,
+    quick: u32,
 }
 
 impl Worker {
     pub fn new() -> Worker {
         // SAFETY: a call without arguments or effects.
         let tid = unsafe { libc::gettid() };
-        Worker { permit: shim::Arc::new(Permit::new()), tid: tid.unsigned_abs(), word: AtomicU32::new(FREE) }
+        Worker {
+            permit: shim::Arc::new(Permit::new()),
+            tid: tid.unsigned_abs(),
+            word: AtomicU32::new(FREE),
+            quick: AtomicU32::new(0),
+        }
     }
 
     /// Enters `get`; whether the thread still holds its slot.
@@ -75,32 +93,41 @@ impl Worker {
         self.word.swap(turns | FREE, Ordering::AcqRel) & STATE == RUNNING
     }
 
-    /// How many handlers the thread has run.
-    pub fn turns(&self) -> u32 {
-        self.word.load(Ordering::Relaxed) >> 2
+    /// Whether the thread runs with its slot: it may take a packet without entering.
+    #[inline]
+    pub fn runs(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & STATE == RUNNING
     }
 
-    /// For the monitor: the word to compare with the next tick's.
-    pub fn look(&self) -> u32 {
-        self.word.load(Ordering::Acquire)
+    /// The thread goes from one handler to the next without having entered.
+    #[inline]
+    pub fn turn(&self) {
+        self.quick.store(self.quick.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
-    pub fn is_running(word: u32) -> bool {
-        word & STATE == RUNNING
+    /// For the monitor: what to compare with the next tick's.
+    pub fn look(&self) -> Seen {
+        let quick = self.quick.load(Ordering::Acquire);
+        Seen { word: self.word.load(Ordering::Acquire), quick }
     }
 
-    pub fn is_detached(word: u32) -> bool {
-        word & STATE == DETACHED
+    pub fn is_running(seen: Seen) -> bool {
+        seen.word & STATE == RUNNING
+    }
+
+    pub fn is_detached(seen: Seen) -> bool {
+        seen.word & STATE == DETACHED
     }
 
     /// For the monitor: takes the slot of a thread that has not moved since it was looked at.
-    pub fn detach(&self, seen: u32) -> bool {
-        self.word.compare_exchange(seen, seen | DETACHED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    pub fn detach(&self, seen: Seen) -> bool {
+        self.word.compare_exchange(seen.word, seen.word | DETACHED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// For the monitor: the detached thread runs again and counts again.
-    pub fn attach(&self, seen: u32) -> bool {
-        self.word.compare_exchange(seen, (seen & !STATE) | RUNNING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    pub fn attach(&self, seen: Seen) -> bool {
+        let running = (seen.word & !STATE) | RUNNING;
+        self.word.compare_exchange(seen.word, running, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -113,6 +140,7 @@ struct Binding {
 impl Binding {
     /// Stops working for the port it is bound to: *block(old)*.
     fn unbind(&mut self) {
+        CURRENT.set((std::ptr::null(), std::ptr::null()));
         let held = self.worker.quit();
         if let Some(port) = std::mem::take(&mut self.port).upgrade() {
             if held {
@@ -132,12 +160,35 @@ impl Drop for Binding {
 
 thread_local! {
     static BINDING: RefCell<Option<Binding>> = const { RefCell::new(None) };
+    /// The same in short, for who only looks: the port and the worker of the binding, which keeps the memory of both.
+    static CURRENT: Cell<(*const Port, *const Worker)> = const { Cell::new((std::ptr::null(), std::ptr::null())) };
 }
 
 /// What `get` knows of its thread while it runs. Not Send: the thread's own binding keeps the worker.
 pub(crate) struct Inside {
     worker: *const Worker,
     pub has_slot: bool,
+}
+
+/// This thread's worker, if it works for the port and runs with its slot. Not Send: the binding keeps the worker.
+#[inline]
+pub(crate) fn running(port: &Arc<Port>) -> Option<Running> {
+    let (bound, worker) = CURRENT.get();
+    // SAFETY: `unbind` clears the pair before the binding lets go of the worker.
+    (bound == Arc::as_ptr(port) && unsafe { &*worker }.runs()).then_some(Running { worker })
+}
+
+/// A worker's turn from one handler to the next.
+pub(crate) struct Running {
+    worker: *const Worker,
+}
+
+impl Running {
+    #[inline]
+    pub fn turn(self) {
+        // SAFETY: as in `running`; nothing ended the binding since, within one `get`.
+        unsafe { &*self.worker }.turn();
+    }
 }
 
 /// Enters a port's `get`: binds the thread to it, leaving another port if it worked there.
@@ -148,6 +199,7 @@ pub(crate) fn enter(port: &Arc<Port>) -> Inside {
             binding.unbind();
             binding.port = Arc::downgrade(port);
             port.enlist(&binding.worker);
+            CURRENT.set((Arc::as_ptr(port), Arc::as_ptr(&binding.worker)));
         }
         let has_slot = binding.worker.enter();
         Inside { worker: Arc::as_ptr(&binding.worker), has_slot }

@@ -112,7 +112,8 @@ impl<B, K: Key, H: Home> Batch<B, K, H> {
     /// Gives what is left back to its port.
     pub(crate) fn give_back(&mut self) {
         let at = std::mem::take(&mut self.at);
-        if self.slots[at.min(self.slots.len())..].iter().all(Option::is_none) {
+        // A fetch fills without gaps.
+        if !matches!(self.slots.get(at), Some(Some(_))) {
             return;
         }
         let left = self.slots[at..].iter_mut().filter_map(Option::take);

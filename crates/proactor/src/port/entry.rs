@@ -75,20 +75,24 @@ pub(crate) struct Fetch<'a> {
 }
 
 impl<'a> Fetch<'a> {
+    #[inline]
     pub fn new(slots: &'a mut [Option<Entry>]) -> Fetch<'a> {
         Fetch { slots, len: 0 }
     }
 
     /// How many more fit.
+    #[inline]
     pub fn room(&self) -> usize {
         self.slots.len() - self.len
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Puts an entry in, or gives it back.
+    #[inline]
     pub fn push(&mut self, entry: Entry) -> Option<Entry> {
         match self.slots.get_mut(self.len) {
             Some(slot) => {

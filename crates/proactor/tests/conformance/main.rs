@@ -68,8 +68,8 @@ mod sends;
 mod streams;
 mod thread_pool;
 mod thread_pool_io;
-mod waiting;
 mod timers_at_scale;
+mod waiting;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.

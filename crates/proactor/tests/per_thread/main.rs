@@ -64,10 +64,10 @@ mod refusals;
 mod sends;
 #[path = "../conformance/streams.rs"]
 mod streams;
-#[path = "../conformance/waiting.rs"]
-mod waiting;
 #[path = "../conformance/timers_at_scale.rs"]
 mod timers_at_scale;
+#[path = "../conformance/waiting.rs"]
+mod waiting;
 #[path = "../conformance/who_gets_a_packet.rs"]
 mod who_gets_a_packet;
 

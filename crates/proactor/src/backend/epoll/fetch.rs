@@ -9,15 +9,12 @@ use super::super::gate::Parked;
 use super::super::worker::{self, Inside};
 use super::lane::{HUP, READY};
 use super::port::{CLOSING, EVENTS, FEW, KICK, NESTED, Port, RING, TIMERS};
-use super::{monitor, reaper, sys, types};
+use super::{monitor, pace, reaper, sys, types};
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::op::{Header, Lane};
 use crate::port::{Entry, Fetch};
 use crate::time::Wait;
-
-/// A busy queue is left for the poll once in so many turns, so that I/O does not starve behind posts.
-const POLL_EVERY: u32 = 32;
 
 /// The first packets go to the fetching thread, the rest to the queue; all of them behind those that are queued already.
 struct ToFetch<'a, 'f> {
@@ -42,30 +39,47 @@ impl Packets for ToFetch<'_, '_> {
 }
 
 impl Port {
+    #[inline]
     pub fn get(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
         types::check_fork()?;
         if self.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
+        let due = pace::is_poll_due();
+        if !due
+            && let Some(running) = worker::running(self)
+            && !self.gate.is_over(self.gate.counts())
+            && self.queue.pop_into(out)
+        {
+            running.turn();
+            return Ok(Got::Entries);
+        }
+        self.get_slowly(out, wait, due)
+    }
+
+    /// Not by a worker that runs, and finds packets queued, and need not poll.
+    fn get_slowly(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait, poll_first: bool) -> Result<Got, Error> {
         let mut inside = worker::enter(self);
-        let got = self.fetch(&mut inside, out, wait);
+        let got = self.fetch(&mut inside, out, wait, poll_first);
         if got == Got::Abandoned {
             inside.leave_free();
         }
         Ok(got)
     }
 
-    fn fetch(&self, inside: &mut Inside, out: &mut Fetch<'_>, wait: Wait) -> Got {
+    fn fetch(&self, inside: &mut Inside, out: &mut Fetch<'_>, wait: Wait, mut poll_first: bool) -> Got {
         let has_slot = inside.has_slot;
         let admitted = if has_slot { !self.gate.is_over(self.gate.counts()) } else { self.gate.try_enter() };
         if !admitted && let Some(got) = self.park(inside, has_slot, wait) {
             return got;
         }
-        let mut poll_first = inside.worker().turns().is_multiple_of(POLL_EVERY);
         let mut polled = false;
         loop {
-            if !std::mem::take(&mut poll_first) && self.pop_into(out) {
-                return self.leave_with(polled);
+            if !std::mem::take(&mut poll_first) {
+                let comes_soon = || !polled && wait != Wait::Poll && pace::linger(|| self.queue.is_hot());
+                if self.queue.pop_into(out) || (comes_soon() && self.queue.pop_into(out)) {
+                    return self.leave_with(polled);
+                }
             }
             if self.is_closed() {
                 return Got::Abandoned;
@@ -77,6 +91,7 @@ impl Port {
             let came = sys::epoll_wait(&self.epoll, &mut events[..room], if queued { Wait::Poll } else { wait });
             let counts = self.gate.idle_end();
             polled = true;
+            pace::polled();
             if self.gate.wants_refill(counts) {
                 self.freed(self.gate.refill(|| !self.queue.is_empty()));
             }
@@ -100,7 +115,7 @@ impl Port {
                 return self.leave_with(polled);
             }
             if nothing && !queued && wait.is_over() {
-                return if self.pop_into(out) { self.leave_with(polled) } else { Got::TimedOut };
+                return if self.queue.pop_into(out) { self.leave_with(polled) } else { Got::TimedOut };
             }
         }
     }
@@ -108,7 +123,7 @@ impl Port {
     /// A thread that was in the poll may have used up the wake of several packets: it passes it on.
     fn leave_with(&self, polled: bool) -> Got {
         if polled && !self.queue.is_empty() {
-            self.pushed();
+            self.left();
         }
         Got::Entries
     }
@@ -121,16 +136,6 @@ impl Port {
             Parked::TimedOut => Some(Got::TimedOut),
             Parked::Closed => Some(Got::Abandoned),
         }
-    }
-
-    fn pop_into(&self, out: &mut Fetch<'_>) -> bool {
-        while out.room() > 0 {
-            match self.queue.pop() {
-                Some(entry) => drop(out.push(entry)),
-                None => break,
-            }
-        }
-        !out.is_empty()
     }
 
     pub(super) fn handle(&self, events: &[libc::epoll_event], packets: &mut impl Packets) {

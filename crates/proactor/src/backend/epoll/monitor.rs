@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, Weak};
 use std::time::Duration;
 
-use super::super::worker::Worker;
+use super::super::worker::{Seen, Worker};
 use super::port::Port;
 
 const TICK: Duration = Duration::from_millis(1);
@@ -25,7 +25,7 @@ static TICKING: AtomicU32 = AtomicU32::new(0);
 struct Watched {
     port: Weak<Port>,
     calm: u32,
-    seen: HashMap<u32, u32>,
+    seen: HashMap<u32, Seen>,
 }
 
 fn ports() -> MutexGuard<'static, Vec<Watched>> {
@@ -103,7 +103,7 @@ fn run() {
 }
 
 /// Looks at one port; whether there was anything to look for.
-fn tick(port: &Arc<Port>, seen: &mut HashMap<u32, u32>, files: &mut HashMap<u32, File>) -> bool {
+fn tick(port: &Arc<Port>, seen: &mut HashMap<u32, Seen>, files: &mut HashMap<u32, File>) -> bool {
     let members = port.members().clone();
     let mut any_detached = false;
     let needed = port.needs_monitor();

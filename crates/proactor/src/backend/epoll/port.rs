@@ -73,7 +73,7 @@ pub(crate) struct Port {
     /// Operations of a port with an owner that the blocking pool has.
     pooled: AtomicUsize,
     /// Handlers of a closed port with an owner that another thread came upon.
-    left: Mutex<Vec<Entry>>,
+    stranded: Mutex<Vec<Entry>>,
     pub(super) this: Weak<Port>,
 }
 
@@ -138,7 +138,7 @@ impl Port {
             watched: AtomicBool::new(!plan.block_monitor),
             serves,
             pooled: AtomicUsize::new(0),
-            left: Mutex::default(),
+            stranded: Mutex::default(),
             this: this.clone(),
         }))
     }
@@ -147,6 +147,7 @@ impl Port {
         &self.contract
     }
 
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -221,7 +222,7 @@ impl Port {
     #[inline]
     pub(super) fn push(&self, entry: Entry) {
         self.queue.push(entry);
-        self.pushed();
+        self.tell(self.wake.pushed(&self.gate));
     }
 
     /// After packets were queued, with no lane owned: a closed port drops them. Runs user code (the blocks' drops), which
@@ -256,13 +257,18 @@ impl Port {
     /// Gives fetched packets back unhandled, to be fetched first.
     pub fn give_back(&self, entries: impl DoubleEndedIterator<Item = Entry>) {
         self.queue.give_back(entries);
-        self.pushed();
+        self.left();
         self.settled();
     }
 
+    /// After packets were seen in the queue, or given back to it: a waiter hears of them.
+    pub(super) fn left(&self) {
+        self.tell(self.wake.left(&self.gate));
+    }
+
     #[inline]
-    pub(super) fn pushed(&self) {
-        match self.wake.pushed(&self.gate) {
+    fn tell(&self, call: Call) {
+        match call {
             Call::Nobody => {}
             Call::Signal => sys::signal(&self.kick),
             Call::Monitor => monitor::watch(self),
@@ -293,7 +299,7 @@ impl Port {
         }
         self.drop_queued();
         if matches!(self.serves, Serves::Owner(_)) {
-            std::mem::take(&mut *self.left()).into_iter().for_each(|entry| entry.discard(&self.contract));
+            std::mem::take(&mut *self.stranded()).into_iter().for_each(|entry| entry.discard(&self.contract));
         }
     }
 
@@ -301,7 +307,7 @@ impl Port {
     fn drop_queued(&self) {
         while let Some(entry) = self.queue.pop() {
             if entry.is_handler() && !self.is_at_home() {
-                self.left().push(entry);
+                self.stranded().push(entry);
             } else {
                 entry.discard(&self.contract);
             }
@@ -313,8 +319,8 @@ impl Port {
         !matches!(self.serves, Serves::Owner(owner) if owner != std::thread::current().id())
     }
 
-    fn left(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
-        self.left.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn stranded(&self) -> std::sync::MutexGuard<'_, Vec<Entry>> {
+        self.stranded.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     // ---- the gate's other callers ----
@@ -401,7 +407,7 @@ impl Port {
             let kicked = came.iter().any(|event| event.u64 == KICK);
             self.handle(came, &mut self.packets());
             if kicked && !self.queue.is_empty() {
-                self.pushed();
+                self.left();
             }
             if !full {
                 return;

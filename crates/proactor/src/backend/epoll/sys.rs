@@ -59,6 +59,12 @@ pub(super) fn set_timer(timer: &OwnedFd, after: std::time::Duration) {
     unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const spec, std::ptr::null_mut()) };
 }
 
+/// Leaves the pages to the system, zeroed, until they are written again. An address that is no page's start keeps them.
+pub(in crate::backend) fn give_pages_back(start: *mut u8, len: usize) {
+    // SAFETY: the caller has that memory to itself, with nothing in it to keep.
+    unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTNEED) };
+}
+
 pub(super) fn epoll_ctl(epoll: &OwnedFd, op: libc::c_int, fd: libc::c_int, events: libc::c_int, data: u64) -> Result<(), Error> {
     let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: data };
     // SAFETY: the event is readable for the call; the kernel copies it.

@@ -155,6 +155,7 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Fails in a child that was forked and has not called exec: the parent's epoll instances and rings are shared with
 /// it, its threads are not.
+#[inline]
 pub(crate) fn check_fork() -> Result<(), Error> {
     if is_forked() {
         return Err(Error::new(Code::Forked));
@@ -162,6 +163,7 @@ pub(crate) fn check_fork() -> Result<(), Error> {
     Ok(())
 }
 
+#[inline]
 pub(crate) fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
