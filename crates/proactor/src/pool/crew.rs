@@ -7,20 +7,23 @@
 //! |---|---|
 //! | a post, then `waiting` look | `waiting` −1 with what was fetched, then `waiting` look: the last of both to look adds a thread |
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::member::Member;
 use crate::error::Error;
 use crate::port::{CompletionPort, Concurrency, Outcome};
 use crate::shim::{Mutex, lock};
+use crate::time::Timers;
 
 /// How long a thread above the minimum stays without work.
 const LINGER: Duration = Duration::from_secs(10);
 
 pub(super) struct Crew {
-    pub port: CompletionPort<(), Arc<Member>>,
+    pub port: CompletionPort<(), Option<Arc<Member>>>,
+    /// What timers and timed waits are armed in, once there are any.
+    timers: OnceLock<Timers>,
     name: String,
     /// Threads inside the port's `get`.
     waiting: AtomicUsize,
@@ -37,7 +40,7 @@ impl Crew {
     pub fn new(name: String, least: usize, most: usize) -> Result<Arc<Crew>, Error> {
         let port = CompletionPort::new(Concurrency::Cores)?;
         let size = Mutex::new(Size { threads: 0, least, most });
-        let crew = Arc::new(Crew { port, name, waiting: AtomicUsize::new(0), size });
+        let crew = Arc::new(Crew { port, timers: OnceLock::new(), name, waiting: AtomicUsize::new(0), size });
         crew.fill()?;
         Ok(crew)
     }
@@ -65,6 +68,17 @@ impl Crew {
 
     pub fn threads(&self) -> usize {
         lock(&self.size).threads
+    }
+
+    /// The crew's timers.
+    pub fn timers(self: &Arc<Crew>) -> Result<Timers, Error> {
+        if let Some(timers) = self.timers.get() {
+            return Ok(timers.clone());
+        }
+        let timers = Timers::new();
+        self.port.associate(&timers, None)?;
+        self.keep_one_waiting();
+        Ok(self.timers.get_or_init(|| timers).clone())
     }
 
     /// After a post, or before a callback runs: somebody must be left to wait in the port, if the maximum allows.
@@ -118,7 +132,9 @@ impl Crew {
             match outcome {
                 Ok(Outcome::Packet(packet) | Outcome::Failed(packet)) => {
                     self.leave();
-                    packet.key.run(packet.done.bytes);
+                    if let Some(member) = packet.key {
+                        member.run(packet.done.bytes);
+                    }
                 }
                 Ok(Outcome::TimedOut | Outcome::Apc) => {
                     self.waiting.fetch_sub(1, Ordering::SeqCst);

@@ -17,7 +17,7 @@ struct Entry {
     stop: Option<Stop>,
 }
 
-pub(super) type Stop = Arc<dyn Fn(bool) + Send + Sync>;
+pub(super) type Stop = Box<dyn Fn() + Send + Sync>;
 
 /// A clean-up group (`CreateThreadpoolCleanupGroup`): objects made from an [`Environment`](super::Environment) with it
 /// are ended all at once. Cloning shares it.
@@ -73,7 +73,7 @@ impl CleanupGroup {
             if let Some(member) = entry.member.upgrade() {
                 member.close();
                 if let Some(stop) = &entry.stop {
-                    stop(cancel);
+                    stop();
                 }
                 if cancel {
                     member.cancel();

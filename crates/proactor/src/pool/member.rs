@@ -45,6 +45,15 @@ struct Counts {
     watchers: usize,
 }
 
+impl Counts {
+    fn check_open(&self) -> Result<(), Error> {
+        match self.closed {
+            false => Ok(()),
+            true => Err(Error::new(Code::InvalidHandle).hint("its clean-up group was closed; make a new object")),
+        }
+    }
+}
+
 thread_local! {
     /// The member whose callback runs on this thread.
     static RUNNING: Cell<*const Member> = const { Cell::new(std::ptr::null()) };
@@ -63,7 +72,7 @@ impl Member {
     /// Asks for one more callback.
     pub fn submit(self: &Arc<Member>) -> Result<(), Error> {
         let epoch = self.expect()?;
-        if self.crew().port.post(self.clone(), epoch, None).is_err() {
+        if self.crew().port.post(Some(self.clone()), epoch, None).is_err() {
             self.forget(epoch);
             backend::check_fork()?;
             return Err(Error::new(Code::InvalidHandle).hint("the thread pool is closed"));
@@ -72,13 +81,17 @@ impl Member {
         Ok(())
     }
 
+    /// Refuses if nothing begins any more.
+    pub fn check_open(&self) -> Result<(), Error> {
+        backend::check_fork()?;
+        lock(&self.counts).check_open()
+    }
+
     /// One more callback will come. Gives the epoch it belongs to.
     pub fn expect(&self) -> Result<usize, Error> {
         backend::check_fork()?;
         let mut counts = lock(&self.counts);
-        if counts.closed {
-            return Err(Error::new(Code::InvalidHandle).hint("its clean-up group was closed; make a new object"));
-        }
+        counts.check_open()?;
         counts.waiting += 1;
         Ok(counts.epoch)
     }

@@ -6,6 +6,8 @@
 //! | `InitializeThreadpoolEnvironment`, `SetThreadpoolCallbackPool`, `…CleanupGroup`, `…RunsLong` | [`Pool::environment`], [`Environment`] |
 //! | `TrySubmitThreadpoolCallback` | [`Pool::submit`] |
 //! | `CreateThreadpoolWork`, `SubmitThreadpoolWork` | [`Pool::work`], [`Work::submit`] |
+//! | `CreateThreadpoolTimer`, `SetThreadpoolTimer`, `IsThreadpoolTimerSet` | [`Pool::timer`], [`Timer::set`], [`Timer::is_set`] |
+//! | `CreateThreadpoolWait`, `SetThreadpoolWait` | [`Pool::wait`], [`WaitObject::set`] |
 //! | `CreateThreadpoolIo` | [`Pool::io`] |
 //! | `StartThreadpoolIo`, the operation, `CancelThreadpoolIo` if it was refused | [`Io::start`] |
 //! | `WaitForThreadpool…Callbacks` | `wait_for_callbacks` of each object |
@@ -23,17 +25,22 @@ mod group;
 mod instance;
 mod io;
 mod member;
+mod timer;
+mod waits;
 mod work;
 
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Code, Error};
 use crate::handle::AsObject;
+use crate::sync::Waited;
 
 pub use environment::Environment;
 pub use group::CleanupGroup;
 pub use instance::Instance;
 pub use io::Io;
+pub use timer::Timer;
+pub use waits::WaitObject;
 pub use work::Work;
 
 use crew::Crew;
@@ -107,6 +114,16 @@ impl Pool {
     /// A work object, in no group: see [`Environment::work`].
     pub fn work(&self, callback: impl Fn(&Instance<'_>) + Send + Sync + 'static) -> Work {
         self.environment().work(callback)
+    }
+
+    /// A timer object, in no group: see [`Environment::timer`].
+    pub fn timer(&self, callback: impl Fn(&Instance<'_>) + Send + Sync + 'static) -> Result<Timer, Error> {
+        self.environment().timer(callback)
+    }
+
+    /// A wait object, in no group: see [`Environment::wait`].
+    pub fn wait(&self, callback: impl Fn(&Instance<'_>, Waited) + Send + Sync + 'static) -> Result<WaitObject, Error> {
+        self.environment().wait(callback)
     }
 
     /// An I/O object, in no group: see [`Environment::io`].

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 /// A completion key: a value that fits one machine word, as Win32's `ULONG_PTR` does.
 ///
-/// Use an integer, `()`, or an `Arc<T>` of whatever belongs to the connection. A packet's key is a clone; the port's own
+/// Use an integer, `()`, or an `Arc<T>` of whatever belongs to the connection, in an `Option` if not every object has one. A packet's key is a clone; the port's own
 /// copy is dropped when the object is gone and its last packet is fetched or dropped.
 ///
 /// An `Arc` key must not own the object it is the key of: the object keeps its key, so neither would ever go. Keep the
@@ -46,6 +46,17 @@ unsafe impl Key for () {
         0
     }
     unsafe fn from_raw(_: usize) {}
+}
+
+// SAFETY: Arc's own raw form, which is never null, or null for none; given back once.
+unsafe impl<T: Send + Sync + 'static> Key for Option<Arc<T>> {
+    fn into_raw(self) -> usize {
+        self.map_or(0, Key::into_raw)
+    }
+    unsafe fn from_raw(raw: usize) -> Option<Arc<T>> {
+        // SAFETY: as the caller promises.
+        (raw != 0).then(|| unsafe { <Arc<T> as Key>::from_raw(raw) })
+    }
 }
 
 // SAFETY: Arc's own raw form, given back once.

@@ -33,6 +33,9 @@ mod thread;
 mod wait;
 pub(crate) mod waitable;
 
+pub(crate) use object::Core;
+pub(crate) use record::{Claim, Record};
+
 pub use event::Event;
 pub use mutex::Mutex;
 pub use semaphore::Semaphore;

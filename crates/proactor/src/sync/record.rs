@@ -57,11 +57,21 @@ pub(crate) struct Record {
     pub owner: u64,
     word: AtomicU32,
     alarm: OnceLock<Arc<Alarm>>,
+    /// Nobody sleeps on this record: it calls when it is claimed.
+    call: Option<Call>,
 }
+
+type Call = Box<dyn Fn(&Record) + Send + Sync>;
 
 impl Record {
     pub fn new(owner: u64) -> Arc<Record> {
-        Arc::new(Record { owner, word: AtomicU32::new(IDLE), alarm: OnceLock::new() })
+        Arc::new(Record { owner, word: AtomicU32::new(IDLE), alarm: OnceLock::new(), call: None })
+    }
+
+    /// A wait of no thread: who claims it calls `call`, holding no lock.
+    pub fn calling(call: impl Fn(&Record) + Send + Sync + 'static) -> Arc<Record> {
+        let (word, alarm) = (AtomicU32::new(IDLE), OnceLock::new());
+        Arc::new(Record { owner: 0, word, alarm, call: Some(Box::new(call)) })
     }
 
     pub fn is_idle(&self) -> bool {
@@ -96,6 +106,9 @@ impl Record {
 
     /// Wakes the thread of a claimed wait. It may have gone on already.
     pub fn wake(&self) {
+        if let Some(call) = &self.call {
+            return call(self);
+        }
         backend::futex_wake_one(&self.word);
         if self.word.load(Ordering::Relaxed) & ALARMED != 0
             && let Some(alarm) = self.alarm.get()

@@ -68,6 +68,7 @@ mod sends;
 mod streams;
 mod thread_pool;
 mod thread_pool_io;
+mod thread_pool_timers;
 mod timers_at_scale;
 mod waiting;
 mod who_gets_a_packet;
