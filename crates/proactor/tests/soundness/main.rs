@@ -20,6 +20,8 @@ mod fork;
 #[cfg(target_os = "linux")]
 mod idle;
 #[cfg(target_os = "linux")]
+mod own_calls;
+#[cfg(target_os = "linux")]
 mod per_thread;
 #[cfg(target_os = "linux")]
 mod ten_thousand;
