@@ -16,6 +16,8 @@
 //! | `take_descriptor(object)` | gives the descriptor up, with nothing left registered on it |
 //! | `process_port()` | the port of objects with no port of their own, served by one library thread |
 //! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
+//! | `Alarm` | wakes one thread where it does not sleep on a word |
+//! | `drives`, `drive(done, wait, alarm)` | whether the calling thread has ports nobody else drives; drives them while it waits |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
@@ -23,6 +25,8 @@
 //! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/entry.rs` and
 //! `blocking/mod.rs` (files), `iocp/start.rs`.
 
+#[cfg(target_os = "linux")]
+mod alarm;
 #[cfg(target_os = "linux")]
 pub(crate) mod blocking;
 #[cfg(target_os = "linux")]
@@ -49,7 +53,7 @@ mod wake;
 mod worker;
 
 #[cfg(target_os = "linux")]
-pub(crate) use {epoll::*, route::*};
+pub(crate) use {alarm::Alarm, epoll::*, route::*};
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]

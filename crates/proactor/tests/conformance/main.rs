@@ -51,6 +51,7 @@ mod datagrams;
 mod direct_files;
 mod disconnecting;
 mod errors;
+mod events;
 mod files;
 mod files_as_a_whole;
 mod getting;
@@ -61,6 +62,7 @@ mod refusals;
 mod sends;
 mod streams;
 mod timers_at_scale;
+mod waiting;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.

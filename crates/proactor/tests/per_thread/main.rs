@@ -35,6 +35,8 @@ mod direct_files;
 mod disconnecting;
 #[path = "../conformance/errors.rs"]
 mod errors;
+#[path = "../conformance/events.rs"]
+mod events;
 #[path = "../conformance/files.rs"]
 mod files;
 #[path = "../conformance/files_as_a_whole.rs"]
@@ -55,6 +57,8 @@ mod sends;
 mod streams;
 #[path = "../conformance/timers_at_scale.rs"]
 mod timers_at_scale;
+#[path = "../conformance/waiting.rs"]
+mod waiting;
 #[path = "../conformance/who_gets_a_packet.rs"]
 mod who_gets_a_packet;
 

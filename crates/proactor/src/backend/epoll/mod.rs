@@ -28,7 +28,7 @@ pub(crate) use object::ObjectState;
 pub(in crate::backend) use perform::{is_passing, pipe_code};
 pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
-pub(in crate::backend) use sys::{borrow, eventfd, send, signal};
+pub(in crate::backend) use sys::{borrow, eventfd, poll_two, send, signal};
 pub(crate) use timing::Timing;
 pub(in crate::backend) use timing::no_room;
 pub(in crate::backend) use types::Aside;
