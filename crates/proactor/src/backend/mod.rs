@@ -84,11 +84,13 @@ use std::any::TypeId;
 pub(crate) struct Contract {
     pub block_type: Option<TypeId>,
     pub drop_key: unsafe fn(usize),
+    /// Clones a key that stays.
+    pub copy_key: unsafe fn(usize) -> usize,
 }
 
 impl Contract {
     /// The process's own port: no packets, no keys.
-    pub const NO_PACKETS: Contract = Contract { block_type: None, drop_key: |_| {} };
+    pub const NO_PACKETS: Contract = Contract { block_type: None, drop_key: |_| {}, copy_key: |key| key };
 }
 
 /// A port's settings, in plain numbers.

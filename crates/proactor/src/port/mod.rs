@@ -28,8 +28,13 @@ use crate::time::Wait;
 
 /// What the untyped machinery is told of a port.
 fn contract<K: Key>(block_type: Option<TypeId>) -> Contract {
-    // SAFETY: whoever calls it passes a key in the raw form `K::into_raw` gave, once.
-    Contract { block_type, drop_key: |raw| drop(unsafe { K::from_raw(raw) }) }
+    Contract {
+        block_type,
+        // SAFETY: whoever calls it passes a key in the raw form `K::into_raw` gave, once.
+        drop_key: |raw| drop(unsafe { K::from_raw(raw) }),
+        // SAFETY: whoever calls it has such a key, and keeps it.
+        copy_key: |raw| K::into_raw(K::clone(&std::mem::ManuallyDrop::new(unsafe { K::from_raw(raw) }))),
+    }
 }
 
 /// Takes and gives packets of a type, and holds none: the port is Send and Sync whatever they are.

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use super::wheel::{Wheel, nanos_at, tick_after, tick_at};
 use crate::deliver::{self, Packets};
 use crate::error::{Code, Error};
-use crate::handle::Which;
-use crate::op::{Header, Value};
+use crate::handle::{Object, Which};
+use crate::op::{Header, Ticket, Value};
+use crate::port::Entry;
 use crate::shim::{Mutex, MutexGuard, lock};
 
 /// Where an operation is armed: what its ticket remembers, so that a cancel finds it at once.
@@ -57,11 +58,56 @@ pub(crate) fn until(nanos: u64) -> Duration {
     Duration::from_nanos(nanos.saturating_sub(nanos_of(Instant::now())))
 }
 
+/// What is armed: a begun block, or a bare packet and the object whose key it brings (the address is one more than that).
 #[derive(Clone, Copy)]
-struct Armer(NonNull<Header>);
+struct Armer {
+    address: NonNull<()>,
+    token: usize,
+}
 
 // SAFETY: an armed block is the wheel's alone, wherever the wheel is; what it carries is dropped by no code of this file.
 unsafe impl Send for Armer {}
+
+enum What {
+    Block(NonNull<Header>),
+    /// Holds one operation count of the object.
+    Post(NonNull<Object>),
+}
+
+impl Armer {
+    fn block(header: NonNull<Header>) -> Armer {
+        Armer { address: header.cast(), token: 0 }
+    }
+
+    fn post(object: NonNull<Object>, token: usize) -> Armer {
+        Armer { address: object.cast::<()>().map_addr(|address| address | 1), token }
+    }
+
+    #[inline]
+    fn what(self) -> What {
+        let address = self.address.as_ptr().map_addr(|address| address & !1);
+        match (self.address.addr().get() & 1, NonNull::new(address)) {
+            (0, Some(block)) => What::Block(block.cast()),
+            (_, Some(object)) => What::Post(object.cast()),
+            (_, None) => unreachable!("neither lies at address 0"),
+        }
+    }
+
+    /// Whether a cancel means it.
+    ///
+    /// # Safety
+    /// In the wheel, whose lock the caller has.
+    unsafe fn is_meant(self, which: Which) -> bool {
+        match (self.what(), which) {
+            // SAFETY: what lies in the wheel is alive, and changes hands only under the lock.
+            (What::Block(header), which) => which.means(unsafe { header.as_ref() }),
+            (What::Post(_), Which::All | Which::Packets) => true,
+            (What::Post(_), Which::One(_) | Which::Thread(_)) => false,
+        }
+    }
+}
+
+const _: () = assert!(align_of::<Header>() > 1 && align_of::<Object>() > 1);
 
 struct State {
     wheel: Wheel<Armer>,
@@ -85,8 +131,21 @@ impl Armed {
     /// Takes over a begun block until `deadline`. `None`: there is no room, and the block is still the caller's.
     #[inline]
     pub fn arm(&self, header: NonNull<Header>, deadline: u64, alarm: impl FnOnce(u64)) -> Option<Place> {
+        self.insert(Armer::block(header), deadline, alarm).map(|(place, _)| place)
+    }
+
+    /// Arms a bare packet, and takes over an operation count of the object whose key it brings. Its ticket; `None`: there is
+    /// no room, and the count is still the caller's.
+    #[inline]
+    pub fn post(&self, object: NonNull<Object>, token: usize, deadline: u64, alarm: impl FnOnce(u64)) -> Option<Ticket> {
+        let (place, generation) = self.insert(Armer::post(object, token), deadline, alarm)?;
+        Some(Ticket { block: object.as_ptr().addr(), sequence: generation.into(), place })
+    }
+
+    #[inline]
+    fn insert(&self, armer: Armer, deadline: u64, alarm: impl FnOnce(u64)) -> Option<(Place, u32)> {
         let mut state = self.lock();
-        let place = state.wheel.insert(Armer(header), tick_after(deadline))?;
+        let place = state.wheel.insert(armer, tick_after(deadline))?;
         if !state.expiring {
             let look = nanos_at(state.wheel.look_for(place));
             if look < state.alarm {
@@ -94,7 +153,7 @@ impl Armed {
                 alarm(look);
             }
         }
-        Some(place)
+        Some((place, state.wheel.generation(place)))
     }
 
     /// For when the alarm is; [`NEVER`] for none.
@@ -109,15 +168,22 @@ impl Armed {
             && ticket.place != NOWHERE
         {
             let mut state = self.lock();
-            // SAFETY: what lies in the wheel is alive, and changes hands only under the lock.
-            let found = state.wheel.get(ticket.place).filter(|armer| unsafe { armer.0.as_ref() }.is(ticket));
-            if found.is_none() {
+            let Some(armer) = state.wheel.get(ticket.place) else { return 0 };
+            let found = match armer.what() {
+                // SAFETY: what lies in the wheel is alive, and changes hands only under the lock.
+                What::Block(header) => unsafe { header.as_ref() }.is(ticket),
+                What::Post(object) => {
+                    let generation = state.wheel.generation(ticket.place);
+                    object.as_ptr().addr() == ticket.block && ticket.sequence == generation.into()
+                }
+            };
+            if !found {
                 return 0;
             }
             state.wheel.remove(ticket.place);
             drop(state);
             // SAFETY: taken out of the wheel here.
-            return found.map_or(0, |armer| unsafe { settle(armer, Err(Error::new(Code::Cancelled)), packets) });
+            return unsafe { cancelled(armer, packets) };
         }
         let (mut at, mut count) = (0, 0);
         loop {
@@ -125,8 +191,8 @@ impl Armed {
             let mut state = self.lock();
             let end = state.wheel.places();
             while at < end && batch.len < BATCH {
-                // SAFETY: as above.
-                if let Some(armer) = state.wheel.get(at).filter(|armer| which.means(unsafe { armer.0.as_ref() })) {
+                // SAFETY: the lock is held.
+                if let Some(armer) = state.wheel.get(at).filter(|armer| unsafe { armer.is_meant(which) }) {
                     state.wheel.remove(at);
                     batch.push(armer);
                 }
@@ -134,7 +200,8 @@ impl Armed {
             }
             let over = at >= end || state.wheel.armed() == 0;
             drop(state);
-            count += batch.deliver(|| Err(Error::new(Code::Cancelled)), packets);
+            // SAFETY: taken out of the wheel here.
+            count += batch.each().map(|armer| unsafe { cancelled(armer, packets) }).sum::<usize>();
             if over {
                 return count;
             }
@@ -156,7 +223,8 @@ impl Armed {
                 break;
             }
             drop(state);
-            count += batch.deliver(|| Ok(Value::None), packets);
+            // SAFETY: taken out of the wheel here.
+            count += batch.each().map(|armer| unsafe { fired(armer, packets) }).sum::<usize>();
             state = self.lock();
             if count >= MOST {
                 break;
@@ -188,22 +256,56 @@ impl Batch {
         self.len < BATCH
     }
 
-    fn deliver(&self, result: impl Fn() -> Result<Value, Error>, packets: &mut impl Packets) -> usize {
-        // SAFETY: taken out of the wheel under its lock.
-        self.armers[..self.len].iter().flatten().map(|armer| unsafe { settle(*armer, result(), packets) }).sum()
+    fn each(&self) -> impl Iterator<Item = Armer> {
+        self.armers[..self.len].iter().flatten().copied()
     }
 }
 
-/// Delivers one; 1.
+/// Its time has come. Counts 1.
 ///
 /// # Safety
 /// Taken out of the wheel by the caller.
 #[inline]
-unsafe fn settle(armer: Armer, result: Result<Value, Error>, packets: &mut impl Packets) -> usize {
-    // SAFETY: the block is pending, and the caller's alone.
-    unsafe {
-        (*armer.0.as_ptr()).work.settle(0, result);
-        deliver::complete(armer.0, packets);
+unsafe fn fired(armer: Armer, packets: &mut impl Packets) -> usize {
+    match armer.what() {
+        // SAFETY: the block is pending, and the caller's alone.
+        What::Block(header) => unsafe { settle(header, Ok(Value::None), packets) },
+        // SAFETY: the post's count keeps the object; it is given up with the last use.
+        What::Post(object) => unsafe {
+            let key = object.as_ref().home().map(|home| (home.port.contract().copy_key)(home.key));
+            Object::operation_ended(object);
+            match key {
+                Some(key) => packets.packet(Entry { block: None, key, bytes: armer.token }),
+                None => unreachable!("a post is armed on an object with a home"),
+            }
+        },
     }
     1
+}
+
+/// It ends before its time: an operation completes, a bare packet does not come. Counts 1.
+///
+/// # Safety
+/// As `fired`.
+#[inline]
+unsafe fn cancelled(armer: Armer, packets: &mut impl Packets) -> usize {
+    // SAFETY: as in `fired`.
+    unsafe {
+        match armer.what() {
+            What::Block(header) => settle(header, Err(Error::new(Code::Cancelled)), packets),
+            What::Post(object) => Object::operation_ended(object),
+        }
+    }
+    1
+}
+
+/// # Safety
+/// As `fired`.
+#[inline]
+unsafe fn settle(header: NonNull<Header>, result: Result<Value, Error>, packets: &mut impl Packets) {
+    // SAFETY: as in `fired`.
+    unsafe {
+        (*header.as_ptr()).work.settle(0, result);
+        deliver::complete(header, packets);
+    }
 }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use super::{NEVER, nanos_of};
 use crate::backend;
 use crate::buf::NoBuffer;
-use crate::handle::{Handle, Kind, Limits, sealed::Opaque};
+use crate::error::{Code, Error};
+use crate::handle::{Handle, Kind, Limits, Object, Which, sealed::Opaque};
 use crate::home::{Home, Shared};
 use crate::net::object;
-use crate::op::{Op, Operation};
+use crate::op::{Op, OpKind, Operation, Ticket};
 
 /// A source of timers: as many as wanted, each an operation, with the delivery its user chooses.
 ///
@@ -90,5 +91,66 @@ impl<H: Home> Timers<H> {
         // Past the clock's end it is armed for ever.
         let at = deadline.map_or(NEVER, nanos_of);
         Operation::new(self.handle(), Op::Timer { at }, NoBuffer)
+    }
+
+    /// Posts a packet without a block when `delay` has passed: it brings the timers' key, and `token` as its bytes
+    /// (`PostQueuedCompletionStatus`, later). The least that a timer can cost: no block, no memory beside the wheel.
+    ///
+    /// The ticket cancels it ([`cancel`](Timers::cancel)): then no packet comes. `NotFound` says that it has been queued. So
+    /// do [`cancel_all`](Timers::cancel_all), and dropping the last handle; `cancel_thread` leaves it.
+    ///
+    /// # Errors
+    /// [`Code::InvalidParameter`] without a port, [`Code::InvalidHandle`] if it is closed, [`Code::TooManyOperations`] at the
+    /// object's [`Limits`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use proactor::{CompletionPort, time::Timers};
+    /// let port: CompletionPort<(), usize> = CompletionPort::new(1)?;
+    /// let timers = Timers::new();
+    /// port.associate(&timers, 7)?;
+    /// let never = timers.post_after(Duration::from_secs(3600), 1)?;
+    /// timers.post_after(Duration::from_millis(1), 2)?;
+    /// timers.cancel(never)?;
+    /// let packet = port.get(None)?.packet().unwrap();
+    /// assert_eq!((packet.key, packet.done.bytes), (7, 2));
+    /// # Ok::<(), proactor::Error>(())
+    /// ```
+    #[inline]
+    pub fn post_after(&self, delay: Duration, token: usize) -> Result<Ticket, Error> {
+        self.post(Instant::now().checked_add(delay).map_or(NEVER, nanos_of), token)
+    }
+
+    /// As [`post_after`](Timers::post_after), at `deadline`.
+    #[inline]
+    pub fn post_at(&self, deadline: Instant, token: usize) -> Result<Ticket, Error> {
+        self.post(nanos_of(deadline), token)
+    }
+
+    #[inline]
+    fn post(&self, at: u64, token: usize) -> Result<Ticket, Error> {
+        let handle = self.handle();
+        backend::check_fork()?;
+        let home = handle.home().filter(|home| home.port.contract().block_type.is_some());
+        let (Some(home), Some(timing)) = (home, handle.sys.timing()) else {
+            let hint = "associate the timers with a completion port first";
+            return Err(Error::new(Code::InvalidParameter).hint(hint).of(OpKind::Timer));
+        };
+        let closed = || Error::new(Code::InvalidHandle).hint("the completion port is closed").of(OpKind::Timer);
+        if home.port.is_closed() {
+            return Err(closed());
+        }
+        handle.admit(&Op::Timer { at }, 0)?;
+        let Some(ticket) = timing.post(handle.object(), token, at) else {
+            // SAFETY: the count that was admitted just now.
+            unsafe { Object::operation_ended(handle.object()) };
+            return Err(Error::new(Code::InsufficientResources).of(OpKind::Timer));
+        };
+        // As for a packet's operation: a close may have looked before it was armed.
+        if home.port.is_closed() {
+            backend::cancel(handle, Which::Packets);
+            return Err(closed());
+        }
+        Ok(ticket)
     }
 }

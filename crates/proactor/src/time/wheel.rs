@@ -48,6 +48,8 @@ struct Entry<T> {
     item: Option<T>,
     next: u32,
     previous: u32,
+    /// How many items have lain here before.
+    generation: u32,
     /// Level and slot in one number.
     list: u16,
 }
@@ -103,6 +105,11 @@ impl<T: Copy> Wheel<T> {
         self.entries.get(at as usize)?.item
     }
 
+    /// Tells the items of a place apart.
+    pub fn generation(&self, at: Index) -> u32 {
+        self.entries[at as usize].generation
+    }
+
     /// Puts an item in, for a tick; one that has passed is due at once. `None` if there is no place left.
     #[inline]
     pub fn insert(&mut self, item: T, tick: u64) -> Option<Index> {
@@ -110,7 +117,7 @@ impl<T: Copy> Wheel<T> {
         let at = match self.free {
             NONE if self.entries.len() >= NONE as usize => return None,
             NONE => {
-                self.entries.push(Entry { tick, item: Some(item), next: NONE, previous: NONE, list: FREE });
+                self.entries.push(Entry { tick, item: Some(item), next: NONE, previous: NONE, generation: 0, list: FREE });
                 (self.entries.len() - 1) as Index
             }
             at => {
@@ -131,7 +138,7 @@ impl<T: Copy> Wheel<T> {
         let entry = self.entries.get_mut(at as usize)?;
         let item = entry.item.take()?;
         let (list, next, previous) = (usize::from(entry.list), entry.next, entry.previous);
-        (entry.list, entry.next) = (FREE, self.free);
+        (entry.list, entry.next, entry.generation) = (FREE, self.free, entry.generation.wrapping_add(1));
         self.free = at;
         self.armed -= 1;
         match previous {

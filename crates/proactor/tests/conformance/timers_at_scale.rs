@@ -291,3 +291,63 @@ fn an_event_is_signalled_when_the_timer_fires() {
     assert!(event_within(&event, LONG));
     assert!(timer.is_complete());
 }
+
+#[test]
+fn a_post_for_later_brings_the_timers_key_and_its_token_and_is_never_early() {
+    let port = port(1);
+    let timers = port.home(Timers::new(), 7);
+    let due = Instant::now() + ms(3);
+    timers.post_at(due, 42).unwrap();
+    let packet = success(&port);
+    assert!(Instant::now() >= due);
+    assert_eq!((packet.key, packet.done.bytes, packet.block.is_none(), packet.op), (7, 42, true, OpKind::Post));
+}
+
+#[test]
+fn a_post_for_later_that_is_cancelled_does_not_come() {
+    let port = port(1);
+    let timers = port.home(Timers::new(), 7);
+    let tickets: Vec<_> = (0..3).map(|token| timers.post_after(FAR, token).unwrap()).collect();
+    timers.cancel(tickets[1]).unwrap();
+    assert_eq!(timers.cancel(tickets[1]).unwrap_err().code(), Code::NotFound);
+    let again = timers.post_after(FAR, 3).unwrap();
+    assert_eq!(timers.cancel(tickets[1]).unwrap_err().code(), Code::NotFound, "its place is another's");
+    timers.cancel(again).unwrap();
+    let soon = timers.post_after(ms(1), 4).unwrap();
+    assert_eq!(success(&port).done.bytes, 4);
+    assert_eq!(timers.cancel(soon).unwrap_err().code(), Code::NotFound, "it has come");
+    timers.cancel_all().unwrap();
+    assert_eq!(timers.cancel_all().unwrap_err().code(), Code::NotFound);
+    nothing(&port);
+}
+
+#[test]
+fn a_post_for_later_needs_an_open_port_and_keeps_to_the_limit() {
+    assert_eq!(Timers::new().post_after(ms(1), 0).unwrap_err().code(), Code::InvalidParameter);
+    let port = port(1);
+    let timers = port.home(Timers::new(), 7);
+    timers.set_limits(Limits { operations: 1, ..Limits::default() });
+    timers.post_after(FAR, 0).unwrap();
+    assert_eq!(timers.post_after(FAR, 0).unwrap_err().code(), Code::TooManyOperations);
+    port.close();
+    assert_eq!(timers.post_after(ms(1), 0).unwrap_err().code(), Code::InvalidHandle);
+    assert_eq!(timers.cancel_all().unwrap_err().code(), Code::NotFound, "the close dropped what was armed");
+}
+
+#[test]
+fn the_key_of_a_post_for_later_is_a_clone_and_none_is_left_over() {
+    let key = std::sync::Arc::new(());
+    let port = port_of::<(), std::sync::Arc<()>>();
+    let timers = port.home(Timers::new(), key.clone());
+    for token in 0..100 {
+        timers.post_after(if token < 50 { ms(1) } else { FAR }, token).unwrap();
+    }
+    for token in 0..50 {
+        let packet = success(&port);
+        assert!(std::sync::Arc::ptr_eq(&packet.key, &key));
+        assert_eq!(packet.done.bytes, token);
+    }
+    drop(timers);
+    nothing(&port);
+    assert_eq!(std::sync::Arc::strong_count(&key), 1);
+}

@@ -31,7 +31,7 @@ pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
 pub(in crate::backend) use sys::{borrow, eventfd, give_pages_back, poll_two, send, signal};
 pub(crate) use timing::Timing;
-pub(in crate::backend) use timing::{moment_of, no_room};
+pub(in crate::backend) use timing::no_room;
 pub(in crate::backend) use types::Aside;
 pub(crate) use types::{BlockState, Descriptor, RawBuf, check_fork, code_of};
 pub(in crate::backend) use types::{is_forked, watch_forks};

@@ -43,7 +43,7 @@ pub(crate) fn process_port() -> Result<Arc<Port>, Error> {
 
 /// Has the library's thread watch a port that nobody sits in, until its next event.
 pub(super) fn arm(port: &Port) {
-    if !port.is_unattended() || port.armed.swap(true, Ordering::SeqCst) {
+    if !port.is_unattended() || port.armed.load(Ordering::SeqCst) || port.armed.swap(true, Ordering::SeqCst) {
         return;
     }
     let watched = process_port().and_then(|process| {

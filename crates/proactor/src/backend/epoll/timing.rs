@@ -12,7 +12,7 @@ use super::sys;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::Object;
-use crate::op::{Header, Op};
+use crate::op::{Header, Op, Ticket};
 use crate::time::{Armed, NOWHERE, Place, until};
 
 /// What timers are on Linux.
@@ -30,6 +30,20 @@ struct Alarm {
 impl Timing {
     pub fn new() -> Timing {
         Timing { armed: Armed::new(), alarm: OnceLock::new() }
+    }
+
+    /// Arms an operation.
+    #[inline]
+    pub(in crate::backend) fn arm(&self, header: NonNull<Header>) -> Option<Place> {
+        // SAFETY: begun, and the caller's.
+        let at = unsafe { moment_of(header) };
+        self.armed.arm(header, at, |nanos| self.set(nanos))
+    }
+
+    /// Arms a bare packet, as `Armed::post`.
+    #[inline]
+    pub fn post(&self, object: NonNull<Object>, token: usize, at: u64) -> Option<Ticket> {
+        self.armed.post(object, token, at, |nanos| self.set(nanos))
     }
 
     fn set(&self, nanos: u64) {
@@ -57,7 +71,7 @@ impl Timings {
 ///
 /// # Safety
 /// A begun block, the caller's alone.
-pub(in crate::backend) unsafe fn moment_of(header: NonNull<Header>) -> u64 {
+unsafe fn moment_of(header: NonNull<Header>) -> u64 {
     // SAFETY: the caller's promise.
     match unsafe { &(*header.as_ptr()).work.op } {
         Op::Timer { at } => *at,
@@ -98,9 +112,7 @@ impl Port {
     #[inline]
     pub(super) fn arm(&self, object: &Object, header: NonNull<Header>) -> Place {
         let Some(timing) = object.sys.timing() else { unreachable!("only timers are armed") };
-        // SAFETY: begun, and this backend's now.
-        let at = unsafe { moment_of(header) };
-        timing.armed.arm(header, at, |nanos| timing.set(nanos)).unwrap_or_else(|| {
+        timing.arm(header).unwrap_or_else(|| {
             super::settle(header, 0, Err(no_room()), self);
             NOWHERE
         })

@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::super::epoll::{Timing, moment_of, no_room};
+use super::super::epoll::{Timing, no_room};
 use super::port::{Core, object_of};
 use crate::handle::Which;
 use crate::op::Header;
@@ -14,9 +14,9 @@ impl Core {
     #[inline]
     pub fn arm(&mut self, header: NonNull<Header>) -> Place {
         // SAFETY: a begun block, this port's from here on.
-        let (at, object) = unsafe { (moment_of(header), object_of(header)) };
+        let object = unsafe { object_of(header) };
         let Some(timing) = object.sys.timing() else { unreachable!("only timers are armed") };
-        timing.armed.arm(header, at, |_| {}).unwrap_or_else(|| {
+        timing.arm(header).unwrap_or_else(|| {
             self.settle(header, 0, Err(no_room()));
             NOWHERE
         })
