@@ -90,47 +90,34 @@ impl Queue {
     }
 }
 
-// SAFETY: a block is its address, which is a multiple of four; a bare post its key and, unless that is absurdly large, its
-// byte count marked in the low bits; else a box, marked as one. Each word goes back by the way it came.
+// SAFETY: an entry is two words.
 unsafe impl Words for Entry {
     #[inline]
     fn into_words(self) -> (NonNull<()>, usize) {
-        let Entry { block, key, bytes } = self;
-        match block {
-            Some(header) => (header.cast(), 0),
-            None if bytes << 2 >> 2 == bytes => (marked(std::ptr::without_provenance_mut(bytes << 2), BARE), key),
-            None => (marked(Box::into_raw(Box::new(bytes)).cast(), BOXED), key),
-        }
+        self.into_words()
     }
 
     #[inline]
-    unsafe fn from_words((word, key): (NonNull<()>, usize)) -> Entry {
-        match word.addr().get() & MARK {
-            0 => Entry::of_block(word.cast()),
-            BARE => Entry { block: None, key, bytes: word.addr().get() >> 2 },
-            _ => {
-                let boxed = word.as_ptr().map_addr(|addr| addr & !MARK).cast::<usize>();
-                // SAFETY: from `into_raw` above, once, as the caller promises.
-                Entry { block: None, key, bytes: unsafe { *Box::from_raw(boxed) } }
-            }
-        }
+    unsafe fn from_words(words: (NonNull<()>, usize)) -> Entry {
+        // SAFETY: the caller's promise.
+        unsafe { Entry::from_words(words) }
     }
-}
-
-const MARK: usize = 3;
-const BARE: usize = 1;
-const BOXED: usize = 2;
-
-fn marked(pointer: *mut (), mark: usize) -> NonNull<()> {
-    NonNull::new(pointer.map_addr(|addr| addr | mark)).expect("a mark is not zero")
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::port::Content;
+
+    fn open(entry: Entry) -> (usize, usize) {
+        match entry.content() {
+            Content::Bare { key, bytes } => (key, bytes),
+            Content::Block(_) => panic!("only bare posts are queued here"),
+        }
+    }
 
     fn entry(key: usize) -> Entry {
-        Entry { block: None, key, bytes: 0 }
+        Entry::bare(key, 0)
     }
 
     #[test]
@@ -140,13 +127,13 @@ mod tests {
             queue.push(entry(key));
         }
         for key in 0..2500 {
-            assert_eq!(queue.pop().map(|e| e.key), Some(key));
+            assert_eq!(queue.pop().map(open), Some((key, 0)));
         }
         for key in 5000..6000 {
             queue.push(entry(key));
         }
         for key in 2500..6000 {
-            assert_eq!(queue.pop().map(|e| e.key), Some(key));
+            assert_eq!(queue.pop().map(open), Some((key, 0)));
         }
         assert!(queue.is_empty() && queue.pop().is_none());
     }
@@ -156,10 +143,10 @@ mod tests {
         let queue = Queue::new();
         let counts = [0, 1, usize::MAX >> 2, (usize::MAX >> 2) + 1, usize::MAX];
         for bytes in counts {
-            queue.push(Entry { block: None, key: !bytes, bytes });
+            queue.push(Entry::bare(!bytes, bytes));
         }
         for bytes in counts {
-            assert_eq!(queue.pop().map(|e| (e.key, e.bytes)), Some((!bytes, bytes)));
+            assert_eq!(queue.pop().map(open), Some((!bytes, bytes)));
         }
     }
 
@@ -175,7 +162,7 @@ mod tests {
                 scope.spawn(|| {
                     while taken.load(Ordering::Relaxed) < 2 * EACH {
                         let Some(entry) = queue.pop() else { continue };
-                        sum.fetch_add(entry.key, Ordering::Relaxed);
+                        sum.fetch_add(open(entry).0, Ordering::Relaxed);
                         taken.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -191,7 +178,7 @@ mod tests {
         (0..4).for_each(|key| queue.push(entry(key)));
         let (a, b) = (queue.pop(), queue.pop());
         queue.give_back([a, b].into_iter().flatten());
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|e| e.key).collect();
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|entry| open(entry).0).collect();
         assert_eq!(order, [0, 1, 2, 3]);
     }
 }

@@ -61,21 +61,6 @@ impl Memory {
     }
 }
 
-impl Deref for Memory {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        // SAFETY: initialized memory of that size, this value's own; of no size, a dangling pointer will do.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.layout.size()) }
-    }
-}
-
-impl DerefMut for Memory {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) }
-    }
-}
-
 impl Drop for Memory {
     fn drop(&mut self) {
         if self.layout.size() > 0 {
@@ -137,7 +122,8 @@ impl BufferPool {
         if bytes.layout != self.shared.layout {
             bytes = Memory::zeroed(self.shared.layout);
         }
-        Some(PoolBuf { bytes, filled: 0, pool: self.shared.clone() })
+        let start = std::mem::ManuallyDrop::new(bytes).start;
+        Some(PoolBuf { start, filled: 0, pool: self.shared.clone() })
     }
 
     /// How many buffers there are, free and leased.
@@ -165,40 +151,53 @@ impl BufferPool {
 /// A leased buffer: `Deref`s to the bytes last filled, goes back to its pool when dropped.
 #[derive(Debug)]
 pub struct PoolBuf {
-    bytes: Memory,
+    /// Memory of the pool's layout.
+    start: NonNull<u8>,
     filled: usize,
     pool: Arc<Shared>,
 }
 
+// SAFETY: unique heap memory of plain bytes, and a pool that threads may share.
+unsafe impl Send for PoolBuf {}
+// SAFETY: as above; shared, it gives out `&[u8]` only.
+unsafe impl Sync for PoolBuf {}
+
 impl PoolBuf {
+    fn size(&self) -> usize {
+        self.pool.layout.size()
+    }
+
     /// The whole buffer, filled or not.
     pub fn whole(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        // SAFETY: initialized memory of that size, leased to this value alone; of no size, a dangling pointer will do.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.size()) }
     }
 
     /// Says that the first `n` bytes hold what is to be sent (at most the buffer's size).
     pub fn set_len(&mut self, n: usize) {
-        self.filled = n.min(self.bytes.len());
+        self.filled = n.min(self.size());
     }
 }
 
 impl Deref for PoolBuf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.bytes[..self.filled]
+        // SAFETY: as in `whole`; at most the buffer's size is filled.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.filled) }
     }
 }
 
 impl DerefMut for PoolBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.filled]
+        // SAFETY: as above, borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.filled) }
     }
 }
 
 impl Drop for PoolBuf {
     fn drop(&mut self) {
         // The queue has room for every buffer of the pool, so this cannot fail.
-        let _ = self.pool.free.push(std::mem::replace(&mut self.bytes, Memory::NONE));
+        let _ = self.pool.free.push(Memory { start: self.start, layout: self.pool.layout });
     }
 }
 
@@ -212,7 +211,7 @@ unsafe impl IoBuf for PoolBuf {
 // SAFETY: as above; the whole buffer is initialized.
 unsafe impl IoBufMut for PoolBuf {
     fn spare(&mut self) -> &mut [MaybeUninit<u8>] {
-        as_uninit(&mut self.bytes)
+        as_uninit(self.whole())
     }
 
     unsafe fn set_filled(&mut self, n: usize) {

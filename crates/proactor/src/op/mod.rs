@@ -23,6 +23,7 @@
 
 mod address;
 mod block;
+mod boxed;
 mod operation;
 mod recycle;
 mod value;
@@ -37,6 +38,7 @@ pub(crate) use block::{
     Delivery, Header, Layered, Work, alloc_block, begin, free_block, free_shell, give_shell, release_object, take_shell,
     thread_number,
 };
+pub use boxed::Boxed;
 pub use operation::Operation;
 pub use value::{Accepted, Brings, Completion, Datagram, Done, Value};
 

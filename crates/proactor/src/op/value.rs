@@ -2,28 +2,30 @@
 
 use super::address::Address;
 use super::block::Work;
+use super::boxed::Boxed;
 use crate::buf::PoolBuf;
 use crate::error::{Code, Error};
 use crate::fs::Metadata;
 use crate::net::{TcpStream, UnixStream};
 use crate::process::Exited;
 
-/// What an operation brought besides its byte count.
+/// What an operation brought besides its byte count. What is larger than a few words lies in a box, so that packets are
+/// small.
 #[derive(Debug, Default)]
 pub enum Value {
     /// Nothing more.
     #[default]
     None,
     /// A TCP connection, with both addresses.
-    Tcp(Accepted<TcpStream>),
+    Tcp(Box<Accepted<TcpStream>>),
     /// A Unix stream connection, with both addresses.
-    Unix(Accepted<UnixStream>),
+    Unix(Box<Accepted<UnixStream>>),
     /// A datagram's sender and whether it was cut.
-    Datagram(Datagram),
+    Datagram(Boxed<Datagram>),
     /// A buffer of the operation's pool with what was received.
     Buffer(PoolBuf),
     /// What a file is.
-    Metadata(Metadata),
+    Metadata(Box<Metadata>),
     /// How a process ended.
     Exited(Exited),
 }
@@ -91,7 +93,7 @@ impl Brings for () {
 impl Brings for Accepted<TcpStream> {
     fn from_value(value: Value) -> Option<Self> {
         match value {
-            Value::Tcp(accepted) => Some(accepted),
+            Value::Tcp(accepted) => Some(*accepted),
             _ => None,
         }
     }
@@ -100,7 +102,7 @@ impl Brings for Accepted<TcpStream> {
 impl Brings for Accepted<UnixStream> {
     fn from_value(value: Value) -> Option<Self> {
         match value {
-            Value::Unix(accepted) => Some(accepted),
+            Value::Unix(accepted) => Some(*accepted),
             _ => None,
         }
     }
@@ -109,7 +111,7 @@ impl Brings for Accepted<UnixStream> {
 impl Brings for Datagram {
     fn from_value(value: Value) -> Option<Self> {
         match value {
-            Value::Datagram(datagram) => Some(datagram),
+            Value::Datagram(datagram) => Some(datagram.into_inner()),
             _ => None,
         }
     }
@@ -118,7 +120,7 @@ impl Brings for Datagram {
 impl Brings for Metadata {
     fn from_value(value: Value) -> Option<Self> {
         match value {
-            Value::Metadata(metadata) => Some(metadata),
+            Value::Metadata(metadata) => Some(*metadata),
             _ => None,
         }
     }
@@ -152,3 +154,5 @@ impl Done {
         (self.bytes, result)
     }
 }
+
+const _: () = assert!(size_of::<Value>() <= 32 && size_of::<Done>() <= 40, "packets are moved by value, several times each");

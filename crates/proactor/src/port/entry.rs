@@ -10,26 +10,83 @@ use crate::deliver::handler::Run;
 use crate::error::Error;
 use crate::op::{Block, Delivery, Done, Header, Op, OpKind, free_block, give_shell, release_object};
 
-/// A packet as the queue holds it: a block, or a bare post.
+/// A packet as the queue holds it: a block, or a bare post. Two words, so that it travels in registers and few cache lines
+/// hold many.
 pub(crate) struct Entry {
-    pub block: Option<NonNull<Header>>,
-    /// A bare post's key and bytes; a block has its own.
-    pub key: usize,
-    pub bytes: usize,
+    /// A block's address, which is a multiple of four; or a bare post's byte count marked in the low bits, or, if that is
+    /// absurdly large, a box with it, marked as one.
+    word: NonNull<()>,
+    /// A bare post's key; a block has its own.
+    key: usize,
 }
 
 // SAFETY: the block in an entry is owned by it; its cargo is Send.
 unsafe impl Send for Entry {}
 
+/// The low bits of a word, and what they say.
+const MARK: usize = 3;
+const BARE: usize = 1;
+const BOXED: usize = 2;
+
+/// What an entry is.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    Block(NonNull<Header>),
+    Bare { key: usize, bytes: usize },
+}
+
 impl Entry {
+    #[inline]
     pub fn of_block(header: NonNull<Header>) -> Entry {
-        Entry { block: Some(header), key: 0, bytes: 0 }
+        Entry { word: header.cast(), key: 0 }
+    }
+
+    /// A post without a block.
+    #[inline]
+    pub fn bare(key: usize, bytes: usize) -> Entry {
+        let (word, mark) = match bytes << 2 >> 2 == bytes {
+            true => (std::ptr::without_provenance_mut(bytes << 2), BARE),
+            false => (Box::into_raw(Box::new(bytes)).cast::<()>(), BOXED),
+        };
+        // SAFETY: a mark is not zero.
+        Entry { word: unsafe { NonNull::new_unchecked(word.map_addr(|addr| addr | mark)) }, key }
+    }
+
+    /// Opens it.
+    #[inline]
+    pub fn content(self) -> Content {
+        let word = self.word.as_ptr();
+        match word.addr() & MARK {
+            0 => Content::Block(self.word.cast()),
+            BARE => Content::Bare { key: self.key, bytes: word.addr() >> 2 },
+            _ => {
+                let boxed = word.map_addr(|addr| addr & !MARK).cast::<usize>();
+                // SAFETY: from `into_raw` in `bare`, and this entry's alone.
+                Content::Bare { key: self.key, bytes: unsafe { *Box::from_raw(boxed) } }
+            }
+        }
+    }
+
+    /// For a queue of words.
+    #[inline]
+    pub fn into_words(self) -> (NonNull<()>, usize) {
+        (self.word, self.key)
+    }
+
+    /// # Safety
+    /// The words came from `into_words`, and are used once.
+    #[inline]
+    pub unsafe fn from_words((word, key): (NonNull<()>, usize)) -> Entry {
+        Entry { word, key }
     }
 
     /// The function to run it with, if it is a handler's and not a packet.
     #[inline]
     fn handler(&self) -> Option<(Run, NonNull<Header>)> {
-        let header = self.block?;
+        if self.word.as_ptr().addr() & MARK != 0 {
+            return None;
+        }
+        let header = self.word.cast::<Header>();
         // SAFETY: the entry owns its block, which is over.
         match unsafe { &(*header.as_ptr()).delivery } {
             Delivery::Handler(run) => Some((*run, header)),
@@ -55,9 +112,9 @@ impl Entry {
     pub fn discard(self, contract: &Contract) {
         // SAFETY: the entry owns its block, which is over; a posted key is in raw form and dropped once.
         crate::deliver::unharmed(|| unsafe {
-            match self.block {
-                None => (contract.drop_key)(self.key),
-                Some(header) => {
+            match self.content() {
+                Content::Bare { key, .. } => (contract.drop_key)(key),
+                Content::Block(header) => {
                     if matches!((*header.as_ptr()).work.op, Op::Post) {
                         (contract.drop_key)((*header.as_ptr()).key);
                     }
@@ -123,14 +180,17 @@ pub struct Packet<B, K> {
 impl<B: 'static, K: Key> Packet<B, K> {
     /// # Safety
     /// The entry came from a port of this B and K, and is owned by the caller.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn from_entry(entry: Entry) -> Packet<B, K> {
         // SAFETY: blocks of this port are `Block<B>`, checked when they started; their operation is over. Keys in raw
         // form are K's. The object is alive until the block's count of it is released, after the key was cloned.
         unsafe {
-            let Some(header) = entry.block else {
-                let done = Done { bytes: entry.bytes, result: Ok(Default::default()) };
-                return Packet { key: K::from_raw(entry.key), block: None, done, op: OpKind::Post, more: false };
+            let header = match entry.content() {
+                Content::Block(header) => header,
+                Content::Bare { key, bytes } => {
+                    let done = Done { bytes, result: Ok(Default::default()) };
+                    return Packet { key: K::from_raw(key), block: None, done, op: OpKind::Post, more: false };
+                }
             };
             let block = header.as_ptr();
             let op = (*block).work.op.kind();
@@ -176,7 +236,7 @@ impl<B: 'static, K: Key> Outcome<B, K> {
     ///
     /// # Safety
     /// As for `Packet::from_entry`.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn fetched(got: Got, entry: Option<Entry>) -> Outcome<B, K> {
         match (got, entry) {
             // SAFETY: the caller's promise.
@@ -186,7 +246,7 @@ impl<B: 'static, K: Key> Outcome<B, K> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(packet: Packet<B, K>) -> Outcome<B, K> {
         match packet.done.result {
             Ok(_) => Outcome::Packet(packet),
@@ -195,6 +255,7 @@ impl<B: 'static, K: Key> Outcome<B, K> {
     }
 
     /// The packet, of a success or a failure.
+    #[inline]
     pub fn packet(self) -> Option<Packet<B, K>> {
         match self {
             Outcome::Packet(packet) | Outcome::Failed(packet) => Some(packet),

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 pub use batch::Batch;
-pub(crate) use entry::{Entry, Fetch};
+pub(crate) use entry::{Content, Entry, Fetch};
 pub use entry::{Outcome, Packet};
 pub use key::Key;
 pub use local::{LocalPort, RemotePort};
@@ -44,7 +44,7 @@ type Carries<P> = fn(P) -> P;
 fn entry_of<B: 'static, K: Key>(key: K, bytes: usize, block: Option<Block<B>>) -> (usize, Entry) {
     let raw = key.into_raw();
     let entry = match block {
-        None => Entry { block: None, key: raw, bytes },
+        None => Entry::bare(raw, bytes),
         Some(mut block) => {
             let header = block.header();
             // SAFETY: no object is involved.
@@ -63,7 +63,13 @@ fn entry_of<B: 'static, K: Key>(key: K, bytes: usize, block: Option<Block<B>>) -
 /// The entry is the one `entry_of` made with this raw key, and nobody else has either.
 unsafe fn refused_post<B: 'static, K: Key>(raw: usize, entry: Entry) -> RefusedPost<B, K> {
     // SAFETY: the caller's promise.
-    let back = unsafe { (K::from_raw(raw), entry.block.map(|header| Block::from_raw(header))) };
+    let back = unsafe {
+        let block = match entry.content() {
+            Content::Block(header) => Some(Block::from_raw(header)),
+            Content::Bare { .. } => None,
+        };
+        (K::from_raw(raw), block)
+    };
     let code = if backend::check_fork().is_err() { Code::Forked } else { Code::InvalidHandle };
     Refused { error: Error::new(code), back }
 }

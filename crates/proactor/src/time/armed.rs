@@ -275,7 +275,7 @@ unsafe fn fired(armer: Armer, packets: &mut impl Packets) -> usize {
             let key = object.as_ref().home().map(|home| (home.port.contract().copy_key)(home.key));
             Object::operation_ended(object);
             match key {
-                Some(key) => packets.packet(Entry { block: None, key, bytes: armer.token }),
+                Some(key) => packets.packet(Entry::bare(key, armer.token)),
                 None => unreachable!("a post is armed on an object with a home"),
             }
         },

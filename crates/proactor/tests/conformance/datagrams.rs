@@ -41,7 +41,7 @@ fn a_datagram_comes_with_its_sender_as_a_packet() {
     let packet = success(&port);
     assert_eq!((packet.key, packet.op, packet.done.bytes), (7, OpKind::RecvFrom, 5));
     let Value::Datagram(datagram) = packet.done.result.unwrap() else { panic!("a datagram was due") };
-    assert_eq!(datagram, Datagram { from: sender.local_addr().unwrap().into(), truncated: false });
+    assert_eq!(*datagram, Datagram { from: sender.local_addr().unwrap().into(), truncated: false });
     assert_eq!(&packet.block.unwrap().buf[..5], b"hello");
 }
 

@@ -251,7 +251,7 @@ fn allocate(file: &File, offset: u64, len: u64) -> std::io::Result<()> {
 }
 
 fn metadata(found: &std::fs::Metadata) -> std::io::Result<Value> {
-    Ok(Value::Metadata(Metadata {
+    Ok(Value::Metadata(Box::new(Metadata {
         len: found.len(),
         allocated: found.blocks() * 512,
         modified: found.modified()?,
@@ -259,7 +259,7 @@ fn metadata(found: &std::fs::Metadata) -> std::io::Result<Value> {
         created: found.created().ok(),
         is_file: found.is_file(),
         is_dir: found.is_dir(),
-    }))
+    })))
 }
 
 type Transfer = unsafe extern "C" fn(libc::c_int, *const libc::iovec, libc::c_int, libc::off_t) -> isize;

@@ -13,7 +13,7 @@ use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::Kind;
 use crate::net::{TcpStream, UnixStream};
-use crate::op::{Accepted, Address, Datagram, Interest, Op, Value, Work};
+use crate::op::{Accepted, Address, Boxed, Datagram, Interest, Op, Value, Work};
 
 /// What trying an operation came to.
 pub(super) enum Step {
@@ -104,7 +104,7 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
             if work.buffers.total() == 0 {
                 return match ready(fd, Interest::Read) {
                     // Nothing was taken, so nobody sent it.
-                    Step::Done(..) => Step::Done(0, Ok(Value::Datagram(Datagram { from: Address::Unnamed, truncated: false }))),
+                    Step::Done(..) => Step::Done(0, Ok(Value::Datagram(Boxed::new(Datagram { from: Address::Unnamed, truncated: false })))),
                     step => step,
                 };
             }
@@ -112,7 +112,7 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
                 match work.buffers.with_rest(0, |bufs| sys::recv_from(fd, bufs)) {
                     Ok((n, from, truncated)) => {
                         let datagram = Datagram { from: Address::from_sock(&from), truncated };
-                        return Step::Done(n, Ok(Value::Datagram(datagram)));
+                        return Step::Done(n, Ok(Value::Datagram(Boxed::new(datagram))));
                     }
                     Err(libc::EAGAIN) => return Step::Blocked,
                     Err(libc::EINTR) => {}
@@ -324,9 +324,9 @@ pub(in crate::backend) fn is_passing(errno: i32) -> bool {
 fn accepted(listener: &Slot, fd: OwnedFd, peer: Address) -> Value {
     let local = socket2::SockRef::from(&fd).local_addr().map_or(Address::Unnamed, |addr| Address::from_sock(&addr));
     if listener.is(Kind::TcpListener) {
-        Value::Tcp(Accepted { stream: TcpStream::connected(fd), local, peer })
+        Value::Tcp(Box::new(Accepted { stream: TcpStream::connected(fd), local, peer }))
     } else {
-        Value::Unix(Accepted { stream: UnixStream::connected(fd), local, peer })
+        Value::Unix(Box::new(Accepted { stream: UnixStream::connected(fd), local, peer }))
     }
 }
 

@@ -123,7 +123,7 @@ fn metadata(file: &File) -> std::io::Result<Value> {
     if known == 0 {
         return Err(std::io::Error::last_os_error());
     }
-    Ok(Value::Metadata(Metadata {
+    Ok(Value::Metadata(Box::new(Metadata {
         len: found.len(),
         allocated: standard.AllocationSize.unsigned_abs(),
         modified: found.modified()?,
@@ -131,7 +131,7 @@ fn metadata(file: &File) -> std::io::Result<Value> {
         created: found.created().ok(),
         is_file: found.is_file(),
         is_dir: found.is_dir(),
-    }))
+    })))
 }
 
 /// Buffer after buffer, until all is moved or the file ends.

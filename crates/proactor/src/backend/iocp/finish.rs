@@ -21,7 +21,7 @@ use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
 use crate::net::{TcpStream, UnixStream};
-use crate::op::{Accepted, Address, Datagram, Header, Op, Value};
+use crate::op::{Accepted, Address, Boxed, Datagram, Header, Op, Value};
 
 /// The kernel's status of an operation it has or had.
 ///
@@ -147,7 +147,7 @@ fn datagram(aside: &Aside, truncated: bool) -> Value {
         Aside::Address { addr, .. } => unsafe { raise_address(addr) },
         _ => Address::Unnamed,
     };
-    Value::Datagram(Datagram { from, truncated })
+    Value::Datagram(Boxed::new(Datagram { from, truncated }))
 }
 
 /// Gives an accepted connection its listener's properties, without which it knows no names and cannot be shut down.
@@ -207,8 +207,8 @@ fn accepted(aside: Aside, bytes: usize, buffers: &Buffers, listener: &Object) ->
     }
     let socket = Descriptor::from(socket);
     let accepted = match listener.kind {
-        Kind::UnixListener => Value::Unix(Accepted { stream: UnixStream::connected(socket), local, peer }),
-        _ => Value::Tcp(Accepted { stream: TcpStream::connected(socket), local, peer }),
+        Kind::UnixListener => Value::Unix(Box::new(Accepted { stream: UnixStream::connected(socket), local, peer })),
+        _ => Value::Tcp(Box::new(Accepted { stream: TcpStream::connected(socket), local, peer })),
     };
     (bytes, Ok(accepted))
 }

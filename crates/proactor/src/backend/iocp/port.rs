@@ -28,7 +28,7 @@ use crate::deliver::{self, Packets};
 use crate::error::{Code, Error};
 use crate::handle::Which;
 use crate::op::{Header, Op, free_block, thread_number};
-use crate::port::{Entry, Fetch};
+use crate::port::{Content, Entry, Fetch};
 use crate::shim::{Arc, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Wait;
 
@@ -241,12 +241,13 @@ impl Port {
         if self.is_closed() {
             return Err(entry);
         }
-        let posted = match entry.block {
-            Some(header) => self.iocp.post(OPERATION, 0, header.as_ptr().cast()),
-            None => match u32::try_from(entry.bytes) {
-                Ok(bytes) => self.iocp.post(entry.key, bytes, std::ptr::null()),
+        let content = entry.content();
+        let posted = match content {
+            Content::Block(header) => self.iocp.post(OPERATION, 0, header.as_ptr().cast()),
+            Content::Bare { key, bytes } => match u32::try_from(bytes) {
+                Ok(bytes) => self.iocp.post(key, bytes, std::ptr::null()),
                 Err(_) => {
-                    let large = Box::into_raw(Box::new(Large { key: entry.key, bytes: entry.bytes }));
+                    let large = Box::into_raw(Box::new(Large { key, bytes }));
                     self.iocp.post(LARGE, 0, large.cast()).inspect_err(|_| {
                         // SAFETY: made just above, and refused.
                         drop(unsafe { Box::from_raw(large) });
@@ -255,7 +256,10 @@ impl Port {
             },
         };
         if posted.is_err() {
-            return Err(entry);
+            return Err(match content {
+                Content::Block(header) => Entry::of_block(header),
+                Content::Bare { key, bytes } => Entry::bare(key, bytes),
+            });
         }
         if self.is_closed() {
             // The close may have looked before the packet was there.
@@ -361,7 +365,7 @@ impl Port {
     fn take(&self, entry: &OVERLAPPED_ENTRY, packets: &mut impl Packets) -> bool {
         let Some(overlapped) = NonNull::new(entry.lpOverlapped) else {
             let bytes = entry.dwNumberOfBytesTransferred as usize;
-            packets.packet(Entry { block: None, key: entry.lpCompletionKey, bytes });
+            packets.packet(Entry::bare(entry.lpCompletionKey, bytes));
             return false;
         };
         match entry.lpCompletionKey {
@@ -369,7 +373,7 @@ impl Port {
             LARGE => {
                 // SAFETY: packets of this key are `post`'s boxes, each fetched once.
                 let large = unsafe { Box::from_raw(overlapped.as_ptr().cast::<Large>()) };
-                packets.packet(Entry { block: None, key: large.key, bytes: large.bytes });
+                packets.packet(Entry::bare(large.key, large.bytes));
             }
             // Handles are associated with key OPERATION alone.
             _ => {

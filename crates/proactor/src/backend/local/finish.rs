@@ -13,7 +13,7 @@ use crate::deliver;
 use crate::error::{Code, Error};
 use crate::handle::Kind;
 use crate::net::{TcpStream, UnixStream};
-use crate::op::{Accepted, Address, Datagram, Header, Lane as Side, Op, Value};
+use crate::op::{Accepted, Address, Boxed, Datagram, Header, Lane as Side, Op, Value};
 
 /// What a completion of a lane's head comes to.
 enum Verdict {
@@ -230,7 +230,7 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
             if work.buffers.total() > 0 { Verdict::Again } else { over(work.bytes) }
         }
         Op::RecvFrom if work.buffers.total() == 0 => {
-            Verdict::Over(0, Ok(Value::Datagram(Datagram { from: Address::Unnamed, truncated: false })))
+            Verdict::Over(0, Ok(Value::Datagram(Boxed::new(Datagram { from: Address::Unnamed, truncated: false }))))
         }
         Op::RecvFrom => Verdict::Over(n, Ok(datagram(sys))),
         Op::SendTo { .. } => over(n),
@@ -252,7 +252,7 @@ fn accepted(listener: Kind, child: OwnedFd) -> Value {
     let local = socket.local_addr().map_or(Address::Unnamed, |addr| Address::from_sock(&addr));
     let peer = socket.peer_addr().map_or(Address::Unnamed, |addr| Address::from_sock(&addr));
     match listener {
-        Kind::TcpListener => Value::Tcp(Accepted { stream: TcpStream::connected(child), local, peer }),
-        _ => Value::Unix(Accepted { stream: UnixStream::connected(child), local, peer }),
+        Kind::TcpListener => Value::Tcp(Box::new(Accepted { stream: TcpStream::connected(child), local, peer })),
+        _ => Value::Unix(Box::new(Accepted { stream: UnixStream::connected(child), local, peer })),
     }
 }

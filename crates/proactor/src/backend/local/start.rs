@@ -14,7 +14,7 @@ use super::port::{Core, object_of};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::Kind;
-use crate::op::{Address, Datagram, Header, Interest, Lane as Side, Op, Value, Work};
+use crate::op::{Address, Boxed, Datagram, Header, Interest, Lane as Side, Op, Value, Work};
 use crate::time::{NOWHERE, Place};
 
 /// What an operation needs in memory until its completion, besides its buffers. Kept with the block from one operation to
@@ -287,11 +287,11 @@ pub(super) fn datagram(sys: &mut epoll::BlockState) -> Value {
     let extra = sys.extra();
     let truncated = extra.message.msg_flags & libc::MSG_TRUNC != 0;
     if extra.message.msg_name.is_null() {
-        return Value::Datagram(Datagram { from: Address::Unnamed, truncated });
+        return Value::Datagram(Boxed::new(Datagram { from: Address::Unnamed, truncated }));
     }
     // SAFETY: the kernel wrote that much of an address into the name's own storage.
     unsafe { extra.name.set_length(extra.message.msg_namelen) };
-    Value::Datagram(Datagram { from: Address::from_sock(&extra.name), truncated })
+    Value::Datagram(Boxed::new(Datagram { from: Address::from_sock(&extra.name), truncated }))
 }
 
 /// Waits for the first data of a connection that was accepted.

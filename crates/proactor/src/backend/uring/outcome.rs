@@ -64,7 +64,7 @@ pub(in crate::backend) fn outcome(header: NonNull<Header>, result: i32, flags: u
         }
         Op::Metadata => {
             let Aside::Statx(answer) = std::mem::take(&mut sys.aside) else { unreachable!("the entry put it there") };
-            Some(Ok(Value::Metadata(metadata(&answer))))
+            Some(Ok(Value::Metadata(Box::new(metadata(&answer)))))
         }
         _ => Some(Ok(Value::None)),
     }
