@@ -151,8 +151,10 @@ fn two_objects_of_timers_on_a_port_are_each_their_own() {
     let first = packet(one.after(ms(10)), block(1, 0));
     packet(two.after(ms(5)), block(2, 0));
     assert_eq!(two.cancel(first).unwrap_err().code(), Code::NotFound, "it is not one of theirs");
-    assert_eq!(success(&port).key, 2);
-    assert_eq!(success(&port).key, 1);
+    // Each keeps its own order; between them, on a machine that was busy for ten milliseconds, there is none.
+    let mut keys = [success(&port).key, success(&port).key];
+    keys.sort();
+    assert_eq!(keys, [1, 2]);
     packet(one.after(FAR), block(1, 0));
     packet(two.after(ms(1)), block(2, 0));
     drop(one);
