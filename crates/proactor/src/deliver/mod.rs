@@ -6,6 +6,7 @@
 
 pub(crate) mod overlapped;
 pub(crate) mod packet;
+pub(crate) mod routine;
 
 use std::ptr::NonNull;
 
@@ -45,6 +46,11 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
             Delivery::Packet | Delivery::Part => packets.packet(Entry::of_block(header)),
             Delivery::Overlapped(_) => {
                 if overlapped::complete(header) {
+                    packets.bury(header);
+                }
+            }
+            Delivery::Routine(_) => {
+                if routine::complete(header) {
                     packets.bury(header);
                 }
             }

@@ -26,6 +26,7 @@ use super::{Address, Op, recycle};
 use crate::backend;
 use crate::buf::Buffers;
 use crate::deliver::overlapped::Shared;
+use crate::deliver::routine::Pending;
 use crate::error::Error;
 use crate::handle::Object;
 
@@ -41,6 +42,8 @@ pub(crate) enum Delivery {
     Part,
     /// A handle somebody holds, or has dropped.
     Overlapped(Shared),
+    /// A closure that the starting thread runs inside an alertable wait.
+    Routine(Pending),
 }
 
 /// The part of a block that does not depend on what it carries.

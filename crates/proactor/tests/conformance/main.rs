@@ -43,6 +43,8 @@ mod threads;
 
 mod accepting;
 mod accepting_many;
+mod alertable_gets;
+mod apcs;
 mod cancelling;
 mod closing;
 mod connecting;
@@ -59,9 +61,11 @@ mod getting_many;
 mod operation_block;
 mod receiving_many;
 mod refusals;
+mod routines;
 mod sends;
 mod streams;
 mod waiting;
+mod waiting_for_ports;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.
