@@ -65,7 +65,7 @@ pub use error::{Code, Error, Refused};
 pub use handle::{AsObject, Limits};
 pub use home::{Carries, Home, Local, Shared};
 pub use op::{Accepted, Address, Block, Boxed, Brings, Completion, Datagram, Done, OpKind, Operation, Ticket, Value};
-pub use port::{Batch, CompletionPort, Concurrency, Key, LocalPort, Outcome, Packet, RefusedPost, RemotePort, Settings};
+pub use port::{Batch, CompletionPort, Concurrency, Fetched, Key, LocalPort, Outcome, Packet, RefusedPost, RemotePort, Settings};
 pub use time::Wait;
 
 /// Which backend runs in this process, and why. Chooses now if nothing has chosen yet.

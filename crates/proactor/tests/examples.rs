@@ -32,14 +32,17 @@ fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let folder = own.parent().and_then(|deps| deps.parent()).unwrap().join("examples");
     let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.exists(), "{} is not built: run the whole of `cargo test`, or `cargo build --examples` first", program.display());
+    assert!(
+        program.exists(),
+        "{} is not built: run the whole of `cargo test`, or `cargo build --examples` first",
+        program.display()
+    );
     program
 }
 
 impl Example {
     fn start(name: &str, arguments: &[&str]) -> Example {
-        let mut child =
-            Command::new(program(name)).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new(program(name)).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let out = child.stdout.take().unwrap();
         let (tell, lines) = mpsc::channel();
         std::thread::spawn(move || {

@@ -4,23 +4,36 @@
 //! it was woken.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 
 use super::epoll::{self, eventfd, signal};
+use super::gate::Permit;
 use crate::error::Error;
+use crate::shim;
 use crate::time::Wait;
 
 pub(crate) struct Alarm {
     fd: OwnedFd,
+    /// Where the thread waits for a slot of a port.
+    permit: OnceLock<shim::Arc<Permit>>,
 }
 
 impl Alarm {
     pub fn new() -> Result<Alarm, Error> {
-        Ok(Alarm { fd: eventfd()? })
+        Ok(Alarm { fd: eventfd()?, permit: OnceLock::new() })
     }
 
     /// From any thread.
     pub fn ring(&self) {
         signal(&self.fd);
+        if let Some(permit) = self.permit.get() {
+            permit.alert();
+        }
+    }
+
+    /// From now on it reaches the thread in the gate, too. A thread has one permit for life.
+    pub fn reaches(&self, permit: &shim::Arc<Permit>) {
+        self.permit.get_or_init(|| permit.clone());
     }
 
     pub fn fd(&self) -> libc::c_int {
@@ -33,6 +46,26 @@ impl Alarm {
             let mut count = 0_u64;
             // SAFETY: eight writable bytes; the descriptor does not block.
             unsafe { libc::read(self.fd(), (&raw mut count).cast(), 8) };
+        }
+    }
+}
+
+/// An alertable get of the thread whose alarm it is.
+pub(crate) struct Alert<'a> {
+    pub alarm: &'a Arc<Alarm>,
+    /// Whether the thread has something else to do. Set before the alarm rings.
+    pub is_up: &'a dyn Fn() -> bool,
+}
+
+impl Alert<'_> {
+    pub fn is_up(&self) -> bool {
+        (self.is_up)()
+    }
+
+    /// Sleeps until `other` is readable, the alert is up, or `wait` ends.
+    pub fn sleep_with(&self, other: &OwnedFd, wait: Wait) {
+        if !wait.is_poll() && !self.is_up() {
+            self.alarm.sleep_with(other, wait);
         }
     }
 }

@@ -33,6 +33,8 @@ const PARKED: u64 = 1 << (2 * BITS);
 const NO_PERMIT: u32 = 0;
 const GRANTED: u32 = 1;
 const CLOSED: u32 = 2;
+/// Its thread is told to look whether it must go on waiting.
+const ALERT: u32 = 4;
 
 /// One snapshot of the counters.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,13 +78,20 @@ impl Permit {
     pub fn new() -> Permit {
         Permit { word: AtomicU32::new(NO_PERMIT) }
     }
+
+    /// Has the thread look again, if it is parked alertably. What it will see was written before.
+    pub fn alert(&self) {
+        self.word.fetch_or(ALERT, Ordering::AcqRel);
+        crate::backend::futex_wake_one(&self.word);
+    }
 }
 
-/// How waiting for a slot ended. The thread holds a slot in the first two cases.
+/// How waiting for a slot ended. The thread holds a slot in the first three cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parked {
     Admitted,
     TimedOut,
+    Alerted,
     Closed,
 }
 
@@ -198,14 +207,16 @@ impl Gate {
     }
 
     /// Waits for a slot. `has_slot`: the thread holds one and found the gate over its limit; it parks at the bottom and
-    /// gives the slot up, unless the gate has room again.
-    pub fn park(&self, permit: &Arc<Permit>, has_slot: bool, wait: Wait) -> Parked {
+    /// gives the slot up, unless the gate has room again. Ends when `is_alerted`, too, which is asked again after each
+    /// [`Permit::alert`].
+    pub fn park_alertably(&self, permit: &Arc<Permit>, has_slot: bool, wait: Wait, is_alerted: &dyn Fn() -> bool) -> Parked {
         {
             let mut stack = lock(&self.stack);
             if stack.closed {
                 return Parked::Closed;
             }
-            permit.word.store(NO_PERMIT, Ordering::Relaxed);
+            // Not stored: an alert that came before is seen by what it was for.
+            permit.word.swap(NO_PERMIT, Ordering::AcqRel);
             let admitted = std::cell::Cell::new(false);
             self.change(|c| {
                 let must_park = if has_slot { self.is_over(c) } else { !self.admits(c) };
@@ -227,24 +238,38 @@ impl Gate {
             }
         }
         loop {
-            match permit.word.load(Ordering::Acquire) {
-                NO_PERMIT if wait.is_over() => {
-                    let mut stack = lock(&self.stack);
-                    if let Some(at) = stack.parked.iter().position(|p| Arc::ptr_eq(p, permit)) {
-                        stack.parked.remove(at);
-                        // A timed-out waiter runs on and counts: overshoot is legal.
-                        self.counts.fetch_add(SLOT.wrapping_sub(PARKED), Ordering::SeqCst);
-                        return Parked::TimedOut;
-                    }
-                    // Released at the last moment: the permit is being written.
-                    drop(stack);
-                    crate::backend::futex_wait(&permit.word, NO_PERMIT, Wait::Forever);
+            let word = permit.word.load(Ordering::Acquire);
+            if word & CLOSED != 0 {
+                return Parked::Closed;
+            }
+            if word & GRANTED != 0 {
+                return Parked::Admitted;
+            }
+            if word & ALERT != 0 {
+                permit.word.fetch_and(!ALERT, Ordering::AcqRel);
+                continue;
+            }
+            let alerted = is_alerted();
+            if alerted || wait.is_over() {
+                let mut stack = lock(&self.stack);
+                if let Some(at) = stack.parked.iter().position(|p| Arc::ptr_eq(p, permit)) {
+                    stack.parked.remove(at);
+                    // A waiter that leaves runs on and counts: overshoot is legal.
+                    self.counts.fetch_add(SLOT.wrapping_sub(PARKED), Ordering::SeqCst);
+                    return if alerted { Parked::Alerted } else { Parked::TimedOut };
                 }
-                NO_PERMIT => crate::backend::futex_wait(&permit.word, NO_PERMIT, wait),
-                GRANTED => return Parked::Admitted,
-                _ => return Parked::Closed,
+                // Released at the last moment: the permit is being written.
+                drop(stack);
+                crate::backend::futex_wait(&permit.word, word, Wait::Forever);
+            } else {
+                crate::backend::futex_wait(&permit.word, word, wait);
             }
         }
+    }
+
+    #[cfg(loom)]
+    pub fn park(&self, permit: &Arc<Permit>, has_slot: bool, wait: Wait) -> Parked {
+        self.park_alertably(permit, has_slot, wait, &|| false)
     }
 
     /// Wakes every parked thread, for good. They leave without a slot.

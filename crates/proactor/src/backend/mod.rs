@@ -8,7 +8,7 @@
 //! | `BlockState` | the backend's part at the head of every block (`Default`) |
 //! | `ObjectState` | the backend's part of an object: the descriptor and its lanes |
 //! | `Descriptor` | the system's owned descriptor type of sockets |
-//! | `Port::new`, `attach`, `post`, `get`, `close`, `is_closed`, `contract`, `attend`, `attended` | one completion port |
+//! | `Port::new`, `attach`, `post`, `get`, `get_alertable`, `close`, `is_closed`, `contract`, `attend`, `attended` | one completion port |
 //! | `PortRef`, `WeakRef`, `Remote` | the ways to a port: an object's home, a weak one, and that of other threads to a thread's own port (`PortRef::new_local`) |
 //! | `start(block)` | takes over a begun block; exactly one `deliver::complete` follows, after any number of `deliver::part` for operations of many; never user code inside |
 //! | `cancel(object, which)` | asks; how many operations were meant. Those complete with Cancelled or their real result |
@@ -64,7 +64,13 @@ pub mod watch;
 mod worker;
 
 #[cfg(target_os = "linux")]
-pub(crate) use {alarm::Alarm, epoll::*, process::open_process, process::process_of, raw::RawCall, route::*};
+pub(crate) use {
+    alarm::{Alarm, Alert},
+    epoll::*,
+    process::{open_process, process_of},
+    raw::RawCall,
+    route::*,
+};
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]
@@ -114,6 +120,8 @@ pub(crate) enum Got {
     TimedOut,
     /// The port was closed during the wait.
     Abandoned,
+    /// The alert of an alertable get is up, and there is no entry.
+    Alerted,
 }
 
 /// Which backend to run on.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::alarm::Alarm;
+use super::alarm::{Alarm, Alert};
 use super::{Contract, Got, epoll, local};
 use crate::error::Error;
 use crate::handle::{Object, Which};
@@ -106,6 +106,13 @@ impl PortRef {
         }
     }
 
+    pub fn get_alertable(&self, out: &mut Fetch<'_>, wait: Wait, alert: &Alert<'_>) -> Result<Got, Error> {
+        match self {
+            PortRef::Shared(port) => port.get_alertable(out, wait, alert),
+            PortRef::Local(port) => port.get_alertable(out, wait, alert),
+        }
+    }
+
     /// As `get`, of one entry.
     #[inline]
     pub fn get_one(&self, wait: Wait) -> Result<(Got, Option<Entry>), Error> {
@@ -127,12 +134,12 @@ impl PortRef {
         }
     }
 
-    /// On a thread's own port: completes operations until `done` or the end of `wait`; whether it is done. To `sleep` until
-    /// then would be to wait for oneself.
-    pub fn drive(&self, done: &dyn Fn() -> bool, _sleep: &dyn Fn(Wait) -> bool, wait: Wait) -> bool {
+    /// On a thread's own port: completes operations until `done` or the end of `wait`; whether it is done. Who makes it done on
+    /// another thread rings the alarm.
+    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alarm>>) -> bool {
         match self {
-            PortRef::Shared(port) => port.drive(done, wait, None),
-            PortRef::Local(port) => port.drive(done, wait, None),
+            PortRef::Shared(port) => port.drive(done, wait, alarm.map(Arc::as_ref)),
+            PortRef::Local(port) => port.drive(done, wait, alarm),
         }
     }
 
@@ -185,10 +192,6 @@ pub(crate) fn drives() -> bool {
 /// Completes operations of the calling thread's own ports, and only queues packets, until `done` or the end of `wait`. Who
 /// makes it done on another thread rings the alarm.
 pub(crate) fn drive(done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alarm>>) {
-    let drive = |port: &PortRef, wait| match port {
-        PortRef::Shared(port) => port.drive(done, wait, alarm.map(Arc::as_ref)),
-        PortRef::Local(port) => port.drive(done, wait, alarm),
-    };
     let own = OWN_PORTS.try_with(|ports| ports.borrow().iter().filter_map(WeakRef::upgrade).collect::<Vec<_>>());
     let own = own.unwrap_or_default();
     let last = own.len().saturating_sub(1);
@@ -200,7 +203,7 @@ pub(crate) fn drive(done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alar
                 Some(left) => Wait::from(left.min(TURN)),
                 None => Wait::from(TURN),
             };
-            if drive(port, turn) {
+            if port.drive(done, turn, alarm) {
                 return;
             }
         }

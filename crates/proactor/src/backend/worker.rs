@@ -191,6 +191,11 @@ impl Running {
     }
 }
 
+/// Whether the calling thread works for this port.
+pub(crate) fn is_bound(port: &Arc<Port>) -> bool {
+    BINDING.with_borrow(|slot| slot.as_ref().is_some_and(|binding| std::ptr::eq(binding.port.as_ptr(), Arc::as_ptr(port))))
+}
+
 /// Enters a port's `get`: binds the thread to it, leaving another port if it worked there.
 pub(crate) fn enter(port: &Arc<Port>) -> Inside {
     BINDING.with_borrow_mut(|slot| {

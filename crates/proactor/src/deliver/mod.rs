@@ -7,6 +7,7 @@
 pub(crate) mod handler;
 pub(crate) mod overlapped;
 pub(crate) mod packet;
+pub(crate) mod routine;
 
 use std::ptr::NonNull;
 
@@ -46,6 +47,11 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
             Delivery::Packet | Delivery::Part | Delivery::Handler(_) => packets.packet(Entry::of_block(header)),
             Delivery::Overlapped(_) => {
                 if overlapped::complete(header) {
+                    packets.bury(header);
+                }
+            }
+            Delivery::Routine(_) => {
+                if routine::complete(header) {
                     packets.bury(header);
                 }
             }

@@ -28,6 +28,8 @@ use crate::op::{
 };
 use crate::shim::{AtomicU32, Ordering};
 use crate::sync::Event;
+use crate::sync::blocking::On;
+use crate::sync::current::ThreadState;
 use crate::sync::object::Core;
 use crate::sync::waitable::sealed::Sealed;
 use crate::time::Wait;
@@ -245,14 +247,34 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
     }
 
     fn wait_over(&self, wait: Wait) -> bool {
-        if TypeId::of::<H>() != TypeId::of::<Local>() {
-            return backend::while_blocked(|| self.shared().wait(wait));
-        }
         // SAFETY: `object` is written at start and when the block is freed, not in between; the handle keeps the block.
-        let port =
-            unsafe { (*self.header.as_ptr()).object.and_then(|object| object.as_ref().home()).map(|home| home.port.clone()) };
-        let sleep = |wait| backend::while_blocked(|| self.shared().wait(wait));
-        port.is_some_and(|port| port.drive(&|| self.is_over(), &sleep, wait))
+        let Some(object) = (unsafe { (*self.header.as_ptr()).object }) else { return self.is_over() };
+        let state = ThreadState::current();
+        let drives = backend::drives();
+        let is_own = TypeId::of::<H>() == TypeId::of::<Local>() && drives;
+        let on = if is_own { On::Own { asked: false } } else { On::Operation(object, self.ticket) };
+        let before = state.blocking.begin(on);
+        let is_over = match (is_own, drives) {
+            (true, _) => self.drive_over(wait, &state),
+            // Its own ports go on meanwhile: that is a wait for the event.
+            (false, true) => self.event().wait_timeout(wait),
+            (false, false) => backend::while_blocked(|| self.shared().wait(wait)),
+        };
+        state.blocking.end(before);
+        is_over
+    }
+
+    /// On a port of this thread's own: completes its operations meanwhile.
+    fn drive_over(&self, wait: Wait, state: &ThreadState) -> bool {
+        let alarm = state.alarm().ok();
+        loop {
+            backend::while_blocked(|| backend::drive(&|| self.is_over() || state.blocking.is_asked(), wait, alarm));
+            if self.is_over() || !state.blocking.is_asked() {
+                return self.is_over();
+            }
+            state.blocking.answered();
+            self.request_cancel();
+        }
     }
 
     /// Waits for the result until `wait` ends; then gives the handle back with [`Code::WaitTimeout`] (258), or with

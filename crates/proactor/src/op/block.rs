@@ -28,6 +28,7 @@ use crate::backend;
 use crate::buf::Buffers;
 use crate::deliver::handler::Run;
 use crate::deliver::overlapped::Shared;
+use crate::deliver::routine::Pending;
 use crate::error::Error;
 use crate::handle::Object;
 use crate::time::{NOWHERE, Place};
@@ -44,6 +45,8 @@ pub(crate) enum Delivery {
     Part,
     /// A handle somebody holds, or has dropped.
     Overlapped(Shared),
+    /// A closure that the starting thread runs inside an alertable wait.
+    Routine(Pending),
     /// A closure, run by whoever takes the completion from the port of the object's home.
     Handler(Run),
 }

@@ -1,5 +1,6 @@
 //! Wait objects: a callback when something is signalled, or when the time for it is over.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
@@ -45,7 +46,9 @@ pub(super) struct Inner {
 
 /// A wait that goes on.
 struct Registered {
-    object: Box<dyn Waitable + Send + Sync>,
+    /// What keeps the object going meanwhile.
+    _attended: Option<Box<dyn Any + Send + Sync>>,
+    _object: Box<dyn Waitable + Send + Sync>,
     core: Arc<Core>,
     record: Arc<Record>,
     end: Option<Ticket>,
@@ -83,8 +86,13 @@ impl WaitObject {
             }
         });
         record.begin(None);
-        object.wait_begins();
-        let registered = Registered { object: Box::new(object), core: core.clone(), record: record.clone(), end: None };
+        let registered = Registered {
+            _attended: object.attend(),
+            _object: Box::new(object),
+            core: core.clone(),
+            record: record.clone(),
+            end: None,
+        };
         *lock(&self.inner.registered) = Some(registered);
         // From here on anybody may end it.
         if core.enlist(&record, 0) {
@@ -176,7 +184,6 @@ impl Inner {
 
     fn leave(&self, registered: &Registered) -> Claim {
         registered.core.forget(&registered.record);
-        registered.object.wait_ended();
         if let Some(ticket) = registered.end {
             let _ = self.timers.cancel(ticket);
         }

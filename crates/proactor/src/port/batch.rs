@@ -84,7 +84,7 @@ impl<B: 'static, K: Key, H: Home> Batch<B, K, H> {
                 }
                 Ok(true)
             }
-            Got::TimedOut => Ok(false),
+            Got::TimedOut | Got::Alerted => Ok(false),
             Got::Abandoned => Err(Error::new(Code::Abandoned)),
         }
     }

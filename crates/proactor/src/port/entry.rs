@@ -231,6 +231,17 @@ pub enum Outcome<B, K> {
     Apc,
 }
 
+/// How an alertable fetch of many packets ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// The batch has packets.
+    Packets,
+    /// The wait ended first (258). Nothing was taken.
+    TimedOut,
+    /// It ran APCs instead (192). Nothing was taken.
+    Apc,
+}
+
 impl<B: 'static, K: Key> Outcome<B, K> {
     /// How a fetch of one packet ended.
     ///
@@ -243,6 +254,7 @@ impl<B: 'static, K: Key> Outcome<B, K> {
             (Got::Entries, Some(entry)) => unsafe { Outcome::of(Packet::from_entry(entry)) },
             (Got::TimedOut | Got::Entries, _) => Outcome::TimedOut,
             (Got::Abandoned, _) => Outcome::Abandoned,
+            (Got::Alerted, _) => Outcome::Apc,
         }
     }
 

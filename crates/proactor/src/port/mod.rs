@@ -9,13 +9,13 @@ mod key;
 mod local;
 mod settings;
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 pub use batch::Batch;
 pub(crate) use entry::{Content, Entry, Fetch};
-pub use entry::{Outcome, Packet};
+pub use entry::{Fetched, Outcome, Packet};
 pub use key::Key;
 pub use local::{LocalPort, RemotePort};
 pub use settings::{Concurrency, Settings};
@@ -24,6 +24,9 @@ use crate::backend::{self, Contract, Got};
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::op::{Block, Delivery, Op, begin};
+use crate::sync::getting::{self, Alertable};
+use crate::sync::object::Core;
+use crate::sync::waitable::sealed::Sealed;
 use crate::time::Wait;
 
 /// What the untyped machinery is told of a port.
@@ -202,6 +205,43 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
         batch.fetched(got, || self.inner.clone().into(), |port| port.is(&self.inner))
     }
 
+    /// As [`get`](CompletionPort::get), alertable (`GetQueuedCompletionStatusEx` with `fAlertable`): if there is no packet
+    /// and APCs or completion routines of this thread are queued, or come while it waits, they run, and the outcome is
+    /// [`Outcome::Apc`]. So they do, packets or not, in a thread's first call on this port.
+    ///
+    /// ```
+    /// use proactor::{CompletionPort, Outcome, sync::Thread};
+    /// let port: CompletionPort = CompletionPort::new(1)?;
+    /// port.post(7, 0, None)?;
+    /// assert!(port.get(None)?.packet().is_some());
+    /// Thread::current().queue_apc(|| println!("in the next alertable wait"))?;
+    /// assert!(matches!(port.get_alertable(None)?, Outcome::Apc));
+    /// # Ok::<(), proactor::Error>(())
+    /// ```
+    ///
+    /// Errors: as `get`, and the system's if it has no descriptor to wake this thread by.
+    pub fn get_alertable(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
+        let (wait, mut slots) = (wait.into(), [None]);
+        let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
+        let [entry] = slots;
+        Ok(match got {
+            Alertable::Apc => Outcome::Apc,
+            // SAFETY: the entry came from this port, whose blocks and keys are B and K.
+            Alertable::Got(got) => unsafe { Outcome::fetched(got, entry) },
+        })
+    }
+
+    /// As [`get_many`](CompletionPort::get_many), alertable as [`get_alertable`](CompletionPort::get_alertable) is.
+    pub fn get_many_alertable(&self, batch: &mut Batch<B, K>, wait: impl Into<Wait>) -> Result<Fetched, Error> {
+        let wait = wait.into();
+        batch.fetch()?;
+        let Alertable::Got(got) = getting::get(|alert| self.inner.get_alertable(&mut batch.fetch()?, wait, alert))? else {
+            return Ok(Fetched::Apc);
+        };
+        let any = batch.fetched(got, || self.inner.clone().into(), |port| port.is(&self.inner))?;
+        Ok(if any { Fetched::Packets } else { Fetched::TimedOut })
+    }
+
     /// Closes the port: every waiting worker gets [`Outcome::Abandoned`], packets nobody fetched are dropped with their
     /// blocks, operations whose packets could only have come here are cancelled and dropped. Sockets and files go on
     /// working, with deliveries that need no port. Closing twice is fine.
@@ -218,6 +258,16 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
 impl<B, K: Key> Drop for CompletionPort<B, K> {
     fn drop(&mut self) {
         self.inner.close();
+    }
+}
+
+impl<B, K: Key> Sealed for CompletionPort<B, K> {
+    fn core(&self) -> Result<&Arc<Core>, Error> {
+        self.inner.core()
+    }
+
+    fn attend(&self) -> Option<Box<dyn Any + Send + Sync>> {
+        self.inner.await_packets()
     }
 }
 

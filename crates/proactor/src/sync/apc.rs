@@ -12,8 +12,9 @@ use crate::op::Header;
 use crate::shim::{Mutex, lock};
 
 /// One entry.
+#[allow(dead_code, reason = "waitable timers name their calls, to take them back")]
 pub(crate) enum Apc {
-    /// A user's, or one of the library's objects, which may name it to take it back.
+    /// A user's (0), or one of the library's objects, which may name it to take it back.
     Call { run: Box<dyn FnOnce() + Send>, name: usize },
     /// The completion of an operation that this thread started with a routine.
     Routine(NonNull<Header>),
@@ -53,6 +54,7 @@ impl Queue {
         Ok(())
     }
 
+    #[allow(dead_code, reason = "as above")]
     /// Takes back what is queued by this name; it is the caller's to drop.
     pub fn withdraw(&self, name: usize) -> Option<Apc> {
         let mut inner = lock(&self.0);
@@ -60,8 +62,8 @@ impl Queue {
         inner.queue.remove(at)
     }
 
-    pub fn is_empty(&self) -> bool {
-        lock(&self.0).queue.is_empty()
+    pub fn len(&self) -> usize {
+        lock(&self.0).queue.len()
     }
 
     /// The thread's alertable wait begins, inside another perhaps, which is given back. From now on a push ends it; if

@@ -7,13 +7,20 @@
 use std::cell::{OnceCell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::apc::{Apc, Queue};
+use super::blocking::Blocking;
 use super::object::{Core, Kind};
 use super::record::Record;
-use crate::backend::Alarm;
-use crate::deliver;
+use crate::backend::{self, Alarm};
+use crate::deliver::{self, routine};
 use crate::error::Error;
+use crate::op::free_block;
+use crate::time::Wait;
+
+/// How long the end of a thread waits for what it cancelled on its own ports.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A thread's number, never used again.
 fn number() -> u64 {
@@ -26,6 +33,8 @@ pub(crate) struct ThreadState {
     pub apcs: Queue,
     /// Signalled at the thread's end.
     pub ended: Arc<Core>,
+    /// The operation it is blocked on.
+    pub blocking: Blocking,
     record: Arc<Record>,
     alarm: OnceLock<Arc<Alarm>>,
     /// Its thread is ending, or this is no thread's: nothing may be left with it.
@@ -39,6 +48,7 @@ impl ThreadState {
             number,
             apcs: Queue::default(),
             ended: Core::event(false),
+            blocking: Blocking::default(),
             record: Record::new(number),
             alarm: OnceLock::new(),
             detached,
@@ -75,6 +85,11 @@ impl ThreadState {
         Ok(self.alarm.get_or_init(|| alarm))
     }
 
+    /// From any thread: cancels what this one is blocked on.
+    pub fn cancel_blocking(&self) -> Result<(), Error> {
+        self.blocking.cancel(self.alarm.get().map(|alarm| &**alarm))
+    }
+
     /// Runs what is queued on the calling thread, whose state this is, and what that queues; whether there was anything.
     ///
     /// A panic leaves it, and the rest stays queued.
@@ -84,7 +99,8 @@ impl ThreadState {
             any = true;
             match apc {
                 Apc::Call { run, .. } => run(),
-                Apc::Routine(_) => unreachable!("no operation has a routine yet"),
+                // SAFETY: out of this thread's own queue.
+                Apc::Routine(header) => unsafe { routine::run(header) },
             }
         }
         any
@@ -96,11 +112,15 @@ struct Own {
     state: Arc<ThreadState>,
     /// The mutexes it owns.
     mutexes: RefCell<Vec<Arc<Core>>>,
+    /// The operations it started with routines.
+    started: routine::Started,
 }
 
 impl Own {
     fn of(state: Arc<ThreadState>) -> Own {
-        Own { state, mutexes: RefCell::default() }
+        // The list of its own ports is used at its end: what is touched first goes last.
+        backend::drives();
+        Own { state, mutexes: RefCell::default(), started: routine::Started::default() }
     }
 }
 
@@ -113,15 +133,26 @@ impl ThreadState {
     /// What is queued is dropped unrun, and who waits for the thread is told.
     fn end(&self) {
         for apc in self.apcs.close() {
-            deliver::unharmed(|| drop(apc));
+            deliver::unharmed(|| match apc {
+                Apc::Call { run, .. } => drop(run),
+                // SAFETY: completed, and out of the thread's own queue; its closure was dropped before.
+                Apc::Routine(header) => unsafe { free_block(header) },
+            });
         }
         self.ended.signal();
     }
 }
 
 impl Drop for Own {
-    /// The thread ends: its mutexes are abandoned, its APCs dropped unrun, and who waits for it is told.
+    /// The thread ends: its routines are dropped and their operations cancelled, its mutexes abandoned, its APCs dropped
+    /// unrun, and who waits for it is told.
     fn drop(&mut self) {
+        let pending = self.started.abandon();
+        if pending > 0 && backend::drives() {
+            // What is on its own ports ends nowhere else.
+            let end = Wait::from(PATIENCE);
+            backend::drive(&|| self.state.apcs.len() >= pending, end, None);
+        }
         let number = self.state.number;
         for mutex in self.mutexes.take() {
             mutex.change(|kind| {
@@ -144,6 +175,11 @@ thread_local! {
 #[cfg(loom)]
 loom::thread_local! {
     static OWN: OnceCell<Own> = OnceCell::new();
+}
+
+/// The calling thread's operations with routines. It has a list whenever it has such an operation.
+pub(crate) fn with_started(work: impl FnOnce(&routine::Started)) {
+    let _ = OWN.try_with(|own| own.get().map(|own| work(&own.started)));
 }
 
 /// The calling thread owns this mutex from now on, or no longer.

@@ -9,6 +9,7 @@
 //! | [`Semaphore`] | while its count is over 0 | takes one |
 //! | [`Mutex`] | while nobody owns it, or this thread does | owns it |
 //! | [`Thread`], [`ThreadRef`] | once the thread has ended | leaves it |
+//! | [`CompletionPort`](crate::CompletionPort) | while packets are queued that nobody took | leaves it, and them |
 //! | [`Overlapped`](crate::Overlapped) | once the operation is complete | leaves it |
 //!
 //! ```
@@ -23,8 +24,10 @@
 
 pub mod alertable;
 pub(crate) mod apc;
+pub(crate) mod blocking;
 pub(crate) mod current;
 mod event;
+pub(crate) mod getting;
 mod mutex;
 pub(crate) mod object;
 mod record;

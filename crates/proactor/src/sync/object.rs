@@ -10,7 +10,6 @@
 //! | `Auto` | while set | unsets it |
 //! | `Semaphore` | while the count is over 0 | takes one |
 //! | `Mutex` | for everybody while unowned, for its owner always | owns it once more |
-//! | `Asked` | while its question says so; who may have changed the answer calls `change` | leaves it |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +23,6 @@ pub(crate) enum Kind {
     Auto(bool),
     Semaphore { count: u32, maximum: u32 },
     Mutex { owner: Option<u64>, depth: u32, abandoned: bool },
-    Asked(Box<dyn Fn() -> bool + Send + Sync>),
 }
 
 impl Kind {
@@ -34,14 +32,13 @@ impl Kind {
             Kind::Manual(set) | Kind::Auto(set) => *set,
             Kind::Semaphore { count, .. } => *count > 0,
             Kind::Mutex { owner, .. } => owner.is_none_or(|owner| owner == thread),
-            Kind::Asked(is_signalled) => is_signalled(),
         }
     }
 
     /// A wait of this thread is satisfied; whether by a mutex its owner abandoned.
     fn consume(&mut self, thread: u64) -> bool {
         match self {
-            Kind::Manual(_) | Kind::Asked(_) => false,
+            Kind::Manual(_) => false,
             Kind::Auto(set) => {
                 *set = false;
                 false

@@ -145,6 +145,16 @@ impl ThreadRef {
         self.state.apcs.push(apc).map_err(|_| Error::new(Code::ThreadEnded))
     }
 
+    /// Cancels the operation that the thread is blocked on (`CancelSynchronousIo`), in
+    /// [`Overlapped::wait`](crate::Overlapped::wait) and what is built on it. The operation ends with
+    /// [`Code::Cancelled`] (995), or with its real result if that won the race; operations that nobody blocks on are left
+    /// alone.
+    ///
+    /// Errors: [`Code::NotFound`] (1168) if the thread is not blocked in one.
+    pub fn cancel_blocking(&self) -> Result<(), Error> {
+        self.state.cancel_blocking()
+    }
+
     /// Whether it is the calling thread.
     pub fn is_current(&self) -> bool {
         Arc::ptr_eq(&self.state, &ThreadState::current())

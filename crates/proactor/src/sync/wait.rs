@@ -4,6 +4,7 @@
 //! then at the clock. Only then is it listed with its objects and sleeps, with its slot of a port given to another worker.
 //! A thread with a port of its own goes on completing that port's operations meanwhile.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use super::current::{self, ThreadState};
@@ -51,34 +52,50 @@ impl From<Claim> for Waited {
 }
 
 /// Objects are attended to while they are waited for.
-struct Attended<'a>(&'a [&'a dyn Waitable]);
-
-impl<'a> Attended<'a> {
-    fn to(objects: &'a [&'a dyn Waitable]) -> Attended<'a> {
-        objects.iter().for_each(|object| object.wait_begins());
-        Attended(objects)
-    }
+fn attend(objects: &[&dyn Waitable]) -> Vec<Box<dyn Any + Send + Sync>> {
+    objects.iter().filter_map(|object| object.attend()).collect()
 }
 
-impl Drop for Attended<'_> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|object| object.wait_ended());
-    }
+/// The cores of a wait's objects.
+struct Cores<'a> {
+    cores: [Option<&'a Arc<Core>>; MOST],
+    has_mutexes: bool,
 }
 
-fn check(objects: &[&dyn Waitable], state: &ThreadState) -> Result<(), Error> {
-    let refused = |hint| Err(Error::new(Code::InvalidParameter).hint(hint));
-    match objects.len() {
-        0 => return refused("there is nothing to wait for: give at least one object"),
-        1..=MOST => {}
-        _ => return refused("more than 64 objects in one wait; wait for groups of them on several threads"),
-    }
-    for object in objects {
-        if object.core()?.is_mutex() && state.detached {
+impl<'a> Cores<'a> {
+    fn of(objects: &[&'a dyn Waitable], state: &ThreadState) -> Result<Cores<'a>, Error> {
+        let refused = |hint| Err(Error::new(Code::InvalidParameter).hint(hint));
+        match objects.len() {
+            0 => return refused("there is nothing to wait for: give at least one object"),
+            1..=MOST => {}
+            _ => return refused("more than 64 objects in one wait; wait for groups of them on several threads"),
+        }
+        let mut cores = Cores { cores: [None; MOST], has_mutexes: false };
+        for (slot, object) in cores.cores.iter_mut().zip(objects) {
+            let core = object.core()?;
+            cores.has_mutexes |= core.is_mutex();
+            *slot = Some(core);
+        }
+        if cores.has_mutexes && state.detached {
             return refused("this thread is ending, and would abandon the mutex");
         }
+        Ok(cores)
     }
-    Ok(())
+
+    fn each(&self) -> impl Iterator<Item = &'a Arc<Core>> {
+        self.cores.iter().map_while(|core| *core)
+    }
+
+    /// The wait consumed the object of an index, or all: mutexes are this thread's now.
+    fn got(&self, claim: Claim, all: bool) -> Waited {
+        if self.has_mutexes
+            && let Claim::Signalled { index, .. } = claim
+        {
+            let consumed = self.each().enumerate().filter(|(at, core)| (all || *at == index) && core.is_mutex());
+            consumed.for_each(|(_, core)| current::note_mutex(core, true));
+        }
+        claim.into()
+    }
 }
 
 /// A wait of no objects: until its time is over, or an APC.
@@ -98,23 +115,19 @@ pub(super) fn sleep(wait: Wait, alertable: bool) -> Waited {
 /// A wait for any of some objects.
 pub(super) fn any(objects: &[&dyn Waitable], wait: Wait, alertable: bool) -> Result<Waited, Error> {
     let state = ThreadState::current();
-    check(objects, &state)?;
-    for (index, object) in objects.iter().enumerate() {
-        let core = object.core()?;
+    let cores = Cores::of(objects, &state)?;
+    for (index, core) in cores.each().enumerate() {
         if let Some(abandoned) = core.take(state.number) {
-            return Ok(got(core, Claim::Signalled { index, abandoned }));
+            return Ok(cores.got(Claim::Signalled { index, abandoned }, false));
         }
     }
-    let _attended = Attended::to(objects);
+    let _attended = attend(objects);
     let record = state.record();
     let enlist = || {
-        for (index, object) in objects.iter().enumerate() {
-            if object.core().is_ok_and(|core| core.enlist(&record, index)) {
-                return;
-            }
-        }
+        // Until it is over.
+        let _over = cores.each().enumerate().any(|(index, core)| core.enlist(&record, index));
     };
-    let forget = || objects.iter().filter_map(|object| object.core().ok()).for_each(|core| core.forget(&record));
+    let forget = || cores.each().for_each(|core| core.forget(&record));
     loop {
         if alertable && state.drain() {
             return Ok(Waited::Apc);
@@ -126,7 +139,7 @@ pub(super) fn any(objects: &[&dyn Waitable], wait: Wait, alertable: bool) -> Res
             Claim::TimedOut => return Ok(Waited::TimedOut),
             // It runs above, unless it was taken back meanwhile.
             Claim::Apc => {}
-            claim @ Claim::Signalled { index, .. } => return Ok(got(objects[index].core()?, claim)),
+            claim @ Claim::Signalled { .. } => return Ok(cores.got(claim, false)),
         }
     }
 }
@@ -134,24 +147,17 @@ pub(super) fn any(objects: &[&dyn Waitable], wait: Wait, alertable: bool) -> Res
 /// A wait for all of some objects at once.
 pub(super) fn all(objects: &[&dyn Waitable], wait: Wait, alertable: bool) -> Result<Waited, Error> {
     let state = ThreadState::current();
-    check(objects, &state)?;
-    let cores = objects.iter().map(|object| object.core().cloned()).collect::<Result<Vec<_>, Error>>()?;
+    let cores = Cores::of(objects, &state)?;
     let record = state.record();
-    let Some(group) = Group::new(record.clone(), cores) else {
+    let Some(group) = Group::new(record.clone(), cores.each().cloned().collect()) else {
         let hint = "an object is there twice: a wait for all takes each once";
         return Err(Error::new(Code::InvalidParameter).hint(hint));
     };
     let group = Arc::new(group);
-    let got_all = |claim| {
-        objects.iter().filter_map(|object| object.core().ok()).for_each(|core| {
-            got(core, claim);
-        });
-        Ok(Waited::from(claim))
-    };
     if let Some(claim) = group.take() {
-        return got_all(claim);
+        return Ok(cores.got(claim, true));
     }
-    let _attended = Attended::to(objects);
+    let _attended = attend(objects);
     loop {
         if alertable && state.drain() {
             return Ok(Waited::Apc);
@@ -162,7 +168,7 @@ pub(super) fn all(objects: &[&dyn Waitable], wait: Wait, alertable: bool) -> Res
         match pend(&state, &record, wait, alertable, || group.enlist(), || group.forget()) {
             Claim::TimedOut => return Ok(Waited::TimedOut),
             Claim::Apc => {}
-            claim @ Claim::Signalled { .. } => return got_all(claim),
+            claim @ Claim::Signalled { .. } => return Ok(cores.got(claim, true)),
         }
     }
 }
@@ -197,14 +203,6 @@ fn pend(
     })
 }
 
-/// The wait consumed an object: a mutex is this thread's.
-fn got(core: &Arc<Core>, claim: Claim) -> Waited {
-    if core.is_mutex() {
-        current::note_mutex(core, true);
-    }
-    claim.into()
-}
-
 /// Signals one object, then waits for another.
 pub(super) fn signal_and_wait(
     signal: &dyn Waitable,
@@ -212,7 +210,7 @@ pub(super) fn signal_and_wait(
     wait: Wait,
     alertable: bool,
 ) -> Result<Waited, Error> {
-    check(&[object], &ThreadState::current())?;
+    Cores::of(&[object], &ThreadState::current())?;
     signal.signal()?;
     any(&[object], wait, alertable)
 }

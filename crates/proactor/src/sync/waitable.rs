@@ -8,6 +8,7 @@ pub trait Waitable: sealed::Sealed {}
 impl<W: sealed::Sealed + ?Sized> Waitable for W {}
 
 pub(crate) mod sealed {
+    use std::any::Any;
     use std::sync::Arc;
 
     use crate::error::{Code, Error};
@@ -15,17 +16,15 @@ pub(crate) mod sealed {
 
     /// How an object is waited for. No user code.
     pub trait Sealed {
-        /// The part that is waited for, the same at each call.
+        /// The part that is waited for, the same at each call, and up to date.
         #[doc(hidden)]
         fn core(&self) -> Result<&Arc<Core>, Error>;
 
-        /// Somebody waits for it now: what keeps it going while nobody else does.
+        /// Somebody waits for it until what this gives is dropped: what keeps it going while nobody else does.
         #[doc(hidden)]
-        fn wait_begins(&self) {}
-
-        /// As often as `wait_begins`.
-        #[doc(hidden)]
-        fn wait_ended(&self) {}
+        fn attend(&self) -> Option<Box<dyn Any + Send + Sync>> {
+            None
+        }
 
         /// Signals it, as the first half of a signal-and-wait.
         #[doc(hidden)]

@@ -43,6 +43,8 @@ mod threads;
 
 mod accepting;
 mod accepting_many;
+mod alertable_gets;
+mod apcs;
 mod cancelling;
 mod closing;
 mod connecting;
@@ -64,6 +66,7 @@ mod own_calls;
 mod processes;
 mod receiving_many;
 mod refusals;
+mod routines;
 mod sends;
 mod streams;
 mod thread_pool;
@@ -71,6 +74,7 @@ mod thread_pool_io;
 mod thread_pool_timers;
 mod timers_at_scale;
 mod waiting;
+mod waiting_for_ports;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.

@@ -19,6 +19,10 @@ mod threads;
 mod accepting;
 #[path = "../conformance/accepting_many.rs"]
 mod accepting_many;
+#[path = "../conformance/alertable_gets.rs"]
+mod alertable_gets;
+#[path = "../conformance/apcs.rs"]
+mod apcs;
 #[path = "../conformance/cancelling.rs"]
 mod cancelling;
 #[path = "../conformance/closing.rs"]
@@ -60,6 +64,8 @@ mod processes;
 mod receiving_many;
 #[path = "../conformance/refusals.rs"]
 mod refusals;
+#[path = "../conformance/routines.rs"]
+mod routines;
 #[path = "../conformance/sends.rs"]
 mod sends;
 #[path = "../conformance/streams.rs"]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::Got;
+use super::super::alarm::Alert;
 use super::super::gate::Parked;
 use super::super::worker::{self, Inside};
 use super::lane::{HUP, READY};
@@ -60,17 +61,48 @@ impl Port {
     /// Not by a worker that runs, and finds packets queued, and need not poll.
     fn get_slowly(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait, poll_first: bool) -> Result<Got, Error> {
         let mut inside = worker::enter(self);
-        let got = self.fetch(&mut inside, out, wait, poll_first);
+        let got = self.fetch(&mut inside, out, wait, poll_first, None);
         if got == Got::Abandoned {
             inside.leave_free();
         }
         Ok(got)
     }
 
-    fn fetch(&self, inside: &mut Inside, out: &mut Fetch<'_>, wait: Wait, mut poll_first: bool) -> Got {
+    /// As `get`, until the alert is up besides. A thread that is not bound to this port yet is told of that first, one that
+    /// is gets entries first.
+    pub fn get_alertable(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait, alert: &Alert<'_>) -> Result<Got, Error> {
+        types::check_fork()?;
+        if self.is_closed() {
+            return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
+        }
+        let was_bound = self.has_owner() || worker::is_bound(self);
+        let mut inside = worker::enter(self);
+        alert.alarm.reaches(&inside.worker().permit);
+        if !was_bound && alert.is_up() {
+            if !inside.has_slot {
+                // It goes on running, and counts.
+                self.slot_taken();
+            }
+            return Ok(Got::Alerted);
+        }
+        let got = self.fetch(&mut inside, out, wait, pace::is_poll_due(), Some(alert));
+        if got == Got::Abandoned {
+            inside.leave_free();
+        }
+        Ok(got)
+    }
+
+    fn fetch(
+        &self,
+        inside: &mut Inside,
+        out: &mut Fetch<'_>,
+        wait: Wait,
+        mut poll_first: bool,
+        alert: Option<&Alert<'_>>,
+    ) -> Got {
         let has_slot = inside.has_slot;
         let admitted = if has_slot { !self.gate.is_over(self.gate.counts()) } else { self.gate.try_enter() };
-        if !admitted && let Some(got) = self.park(inside, has_slot, wait) {
+        if !admitted && let Some(got) = self.park(inside, has_slot, wait, alert) {
             return got;
         }
         let mut polled = false;
@@ -88,7 +120,12 @@ impl Port {
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
             // Another thread idles: take one event and leave the others to it.
             let room = if self.gate.counts().idle() > 1 { 1 } else { out.room().clamp(FEW, EVENTS) };
-            let came = sys::epoll_wait(&self.epoll, &mut events[..room], if queued { Wait::Poll } else { wait });
+            let mut poll = if queued { Wait::Poll } else { wait };
+            if let Some(alert) = alert {
+                alert.sleep_with(&self.epoll, poll);
+                poll = Wait::Poll;
+            }
+            let came = sys::epoll_wait(&self.epoll, &mut events[..room], poll);
             let counts = self.gate.idle_end();
             polled = true;
             pace::polled();
@@ -106,7 +143,8 @@ impl Port {
             }
             if over {
                 // Others took the slots while this thread idled; what it fetched is queued for them.
-                if let Some(got) = self.park(inside, true, wait) {
+                self.tell_watchers();
+                if let Some(got) = self.park(inside, true, wait, alert) {
                     return got;
                 }
                 continue;
@@ -114,8 +152,10 @@ impl Port {
             if !out.is_empty() {
                 return self.leave_with(polled);
             }
-            if nothing && !queued && wait.is_over() {
-                return if self.queue.pop_into(out) { self.leave_with(polled) } else { Got::TimedOut };
+            let is_alerted = alert.is_some_and(Alert::is_up);
+            if is_alerted || nothing && !queued && wait.is_over() {
+                let without = if is_alerted { Got::Alerted } else { Got::TimedOut };
+                return if self.queue.pop_into(out) { self.leave_with(polled) } else { without };
             }
         }
     }
@@ -129,10 +169,12 @@ impl Port {
     }
 
     /// Waits for a slot. `None`: the thread has one and may look for packets.
-    fn park(&self, inside: &Inside, has_slot: bool, wait: Wait) -> Option<Got> {
+    fn park(&self, inside: &Inside, has_slot: bool, wait: Wait, alert: Option<&Alert<'_>>) -> Option<Got> {
         monitor::watch(self);
-        match self.gate.park(&inside.worker().permit, has_slot, wait) {
+        let is_alerted = || alert.is_some_and(Alert::is_up);
+        match self.gate.park_alertably(&inside.worker().permit, has_slot, wait, &is_alerted) {
             Parked::Admitted => None,
+            Parked::Alerted => Some(Got::Alerted),
             Parked::TimedOut => Some(Got::TimedOut),
             Parked::Closed => Some(Got::Abandoned),
         }

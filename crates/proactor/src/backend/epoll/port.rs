@@ -7,6 +7,7 @@
 //! | `closed` store (SeqCst), then the queue is emptied | a pusher looks at `closed` after its push and empties too |
 //! | `waitables` +1, then `idle` is looked at | a thread leaving the poll: idle −1, then `waitables` is looked at: one of them arms the library's thread |
 
+use std::any::Any;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,6 +30,7 @@ use crate::error::{Code, Error};
 use crate::handle::{Kind, Which};
 use crate::op::{Header, Lane};
 use crate::port::Entry;
+use crate::sync::object::{Core, Kind as State};
 use crate::time::Wait;
 
 /// Tags of the descriptors that are not sockets; a slot's tag is generation << 32 | index, with the top bit clear.
@@ -65,8 +67,12 @@ pub(crate) struct Port {
     pub(super) armed: AtomicBool,
     pub(super) nested: OnceLock<u64>,
     members: Mutex<Vec<Arc<Worker>>>,
-    /// A foreign reactor watches the descriptor: every packet must show on it.
+    /// Somebody outside watches the queue, for good: every packet must show.
+    is_watched: AtomicBool,
+    /// A foreign reactor watches the descriptor.
     foreign: AtomicBool,
+    /// Threads may wait for the port as an object.
+    waitable: OnceLock<Arc<Core>>,
     /// The block monitor has this port on its list, or shall never have it.
     pub(super) watched: AtomicBool,
     serves: Serves,
@@ -134,7 +140,9 @@ impl Port {
             armed: AtomicBool::new(false),
             nested: OnceLock::new(),
             members: Mutex::default(),
+            is_watched: AtomicBool::new(false),
             foreign: AtomicBool::new(false),
+            waitable: OnceLock::new(),
             watched: AtomicBool::new(!plan.block_monitor),
             serves,
             pooled: AtomicUsize::new(0),
@@ -155,6 +163,7 @@ impl Port {
     /// The instance's descriptor, for a foreign reactor: from now on it is readable while packets are queued, too.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.foreign.store(true, Ordering::SeqCst);
+        self.is_watched.store(true, Ordering::SeqCst);
         if !self.queue.is_empty() {
             self.signal_foreign();
         }
@@ -273,9 +282,55 @@ impl Port {
             Call::Signal => sys::signal(&self.kick),
             Call::Monitor => monitor::watch(self),
         }
+        self.tell_watchers();
+    }
+
+    /// After packets were queued that nobody may fetch: who watches the queue is told.
+    #[inline]
+    pub(super) fn tell_watchers(&self) {
+        if self.is_watched.load(Ordering::Relaxed) {
+            self.tell_them();
+        }
+    }
+
+    #[cold]
+    fn tell_them(&self) {
         if self.foreign.load(Ordering::Relaxed) {
             self.signal_foreign();
         }
+        if let Some(core) = self.waitable.get() {
+            self.look(core);
+        }
+    }
+
+    /// Signals the port, as an object, while packets are queued. A closed one stays signalled: nobody waits for its packets.
+    fn look(&self, core: &Core) {
+        core.change(|kind| *kind = State::Manual(self.is_closed() || !self.queue.is_empty()));
+    }
+
+    /// The port as an object to wait for, up to date.
+    pub fn core(&self) -> Result<&Arc<Core>, Error> {
+        if self.is_closed() {
+            return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
+        }
+        let core = self.waitable.get_or_init(|| Core::event(false));
+        // Who pushes sees this after the push, or the look below sees the packet.
+        self.is_watched.store(true, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        self.look(core);
+        Ok(core)
+    }
+
+    /// Somebody waits for it: operations complete, though nobody is inside `get`.
+    pub fn await_packets(self: &Arc<Self>) -> Option<Box<dyn Any + Send + Sync>> {
+        struct Attended(Arc<Port>);
+        impl Drop for Attended {
+            fn drop(&mut self) {
+                self.0.attended();
+            }
+        }
+        self.attend();
+        Some(Box::new(Attended(self.clone())))
     }
 
     /// Makes the descriptor readable, unless a signal is on its way.
@@ -369,6 +424,10 @@ impl Port {
         }
     }
 
+    pub(super) fn has_owner(&self) -> bool {
+        matches!(self.serves, Serves::Owner(_))
+    }
+
     pub(super) fn is_unattended(&self) -> bool {
         self.waitables.load(Ordering::SeqCst) > 0 && self.gate.counts().idle() == 0
     }
@@ -424,7 +483,7 @@ impl Port {
     /// The blocking pool delivered an operation. A port's only thread may wait for that in the poll.
     pub fn pool_ended(&self) {
         self.pooled.fetch_sub(1, Ordering::SeqCst);
-        if matches!(self.serves, Serves::Owner(_)) {
+        if self.has_owner() {
             sys::signal(&self.kick);
         }
     }
@@ -450,6 +509,7 @@ impl Port {
         }
         sys::signal(&self.closing);
         self.gate.close();
+        self.tell_watchers();
         self.drain();
         for slot in self.slab.each() {
             for side in [Lane::Read, Lane::Write] {

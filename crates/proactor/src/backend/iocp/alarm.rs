@@ -33,6 +33,20 @@ impl Alarm {
     }
 }
 
+/// An alertable get of the thread whose alarm it is.
+pub(crate) struct Alert<'a> {
+    #[expect(dead_code, reason = "the kernel's wait is alertable as it is")]
+    pub alarm: &'a Arc<Alarm>,
+    /// Whether the thread has something else to do. Set before the alarm rings.
+    pub is_up: &'a dyn Fn() -> bool,
+}
+
+impl Alert<'_> {
+    pub fn is_up(&self) -> bool {
+        (self.is_up)()
+    }
+}
+
 /// Overlapped operations complete on threads of the library's: a thread has nothing to drive.
 pub(crate) fn drives() -> bool {
     false

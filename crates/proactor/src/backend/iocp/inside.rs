@@ -98,6 +98,11 @@ impl Drop for Inside {
     }
 }
 
+/// Whether the calling thread waited on this port last.
+pub(super) fn is_bound(port: &Port) -> bool {
+    BINDING.with_borrow(|slot| slot.as_ref().is_some_and(|binding| std::ptr::eq(binding.port.as_ptr(), port)))
+}
+
 /// Enters a port's `get`.
 pub(super) fn enter(port: &Port) -> Result<Inside, Error> {
     BINDING.with_borrow_mut(|slot| {

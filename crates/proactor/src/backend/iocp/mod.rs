@@ -16,6 +16,7 @@
 //! | `multi.rs` | operations of many completions |
 //! | `port.rs`, `inside.rs` | the port, and the threads inside its `get` |
 //! | `route.rs` | the ways to a port, and what a thread's own port is |
+//! | `watch.rs` | the port as an object that threads wait for |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
 //! | `held.rs` | who starts what had to wait for the operations before it |
 //! | `alarm.rs` | what wakes a thread in an alertable get |
@@ -52,8 +53,9 @@ mod route;
 mod start;
 mod sys;
 mod types;
+mod watch;
 
-pub(crate) use alarm::{Alarm, drive, drives};
+pub(crate) use alarm::{Alarm, Alert, drive, drives};
 pub(crate) use codes::code_of;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};

@@ -150,7 +150,7 @@ unsafe fn give(header: NonNull<Header>) -> Issued {
     // SAFETY: as the caller promises.
     unsafe {
         match (*header.as_ptr()).delivery {
-            Delivery::Overlapped(_) => issuer::on_its_thread(header),
+            Delivery::Overlapped(_) | Delivery::Routine(_) => issuer::on_its_thread(header),
             Delivery::Packet | Delivery::Part | Delivery::Handler(_) | Delivery::None => start::issue(header, object_of(header)),
         }
     }

@@ -19,11 +19,13 @@ use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 
 use super::super::{Contract, Got, Plan};
+use super::alarm::Alert;
 use super::attend::Needs;
 use super::inside::{self, Members};
 use super::lanes::Core;
 use super::object;
 use super::sys::{Dequeued, Iocp};
+use super::watch::Watch;
 use crate::deliver::{self, Packets};
 use crate::error::{Code, Error};
 use crate::handle::Which;
@@ -53,6 +55,7 @@ pub(crate) struct Port {
     front_len: AtomicUsize,
     members: Members,
     needs: Needs,
+    watch: Watch,
     /// Held, and said to be, while packets are on their way from the kernel to `front`.
     stowing: Mutex<()>,
     stows: AtomicBool,
@@ -111,6 +114,8 @@ impl Packets for ToFront<'_> {
         let mut front = self.0.front();
         front.push_back(entry);
         self.0.front_len.store(front.len(), Ordering::SeqCst);
+        drop(front);
+        self.0.tell_waiters();
     }
 
     fn bury(&mut self, _: NonNull<Header>) {
@@ -140,6 +145,7 @@ impl Port {
             front_len: AtomicUsize::new(0),
             members: Members::default(),
             needs: Needs::default(),
+            watch: Watch::default(),
             stowing: Mutex::default(),
             stows: AtomicBool::new(false),
             objects: Mutex::default(),
@@ -287,7 +293,18 @@ impl Port {
             front.push_front(entry);
         }
         self.front_len.store(front.len(), Ordering::SeqCst);
-        front.len() - before
+        let added = front.len() - before;
+        drop(front);
+        self.tell_waiters();
+        added
+    }
+
+    pub(super) fn has_front(&self) -> bool {
+        self.front_len.load(Ordering::SeqCst) > 0
+    }
+
+    pub(super) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Gives fetched packets back unhandled, to be fetched first.
@@ -316,6 +333,21 @@ impl Port {
     // ---- get ----
 
     pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+        self.get_until(out, wait, None)
+    }
+
+    /// As `get`, until the alert is up besides. A thread that is not bound to this port yet is told of that first, one that
+    /// is gets entries first.
+    pub fn get_alertable(&self, out: &mut Fetch<'_>, wait: Wait, alert: &Alert<'_>) -> Result<Got, Error> {
+        let was_bound = matches!(self.serves, Serves::Owner(_)) || inside::is_bound(self);
+        if !was_bound && alert.is_up() && !self.is_closed() {
+            drop(inside::enter(self)?);
+            return Ok(Got::Alerted);
+        }
+        self.get_until(out, wait, Some(alert))
+    }
+
+    fn get_until(&self, out: &mut Fetch<'_>, wait: Wait, alert: Option<&Alert<'_>>) -> Result<Got, Error> {
         if self.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
@@ -332,9 +364,14 @@ impl Port {
                 }
                 return Ok(Got::Entries);
             }
-            let timed_out = self.fetch(out, wait)?;
+            let is_alerted = alert.is_some_and(Alert::is_up);
+            let timed_out = self.fetch(out, if is_alerted { Wait::Poll } else { wait })?;
             if !out.is_empty() {
                 return Ok(Got::Entries);
+            }
+            // A wait that an APC of the kernel's ended has not looked for entries.
+            if is_alerted && timed_out {
+                return Ok(Got::Alerted);
             }
             if timed_out && wait.is_over() {
                 return Ok(Got::TimedOut);
@@ -432,6 +469,7 @@ impl Port {
             return;
         }
         self.members.wake();
+        self.tell_waiters();
         self.after_stowing();
         self.reap();
     }

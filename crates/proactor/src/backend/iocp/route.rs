@@ -7,6 +7,7 @@
 use std::sync::Weak;
 
 use super::super::{Contract, Got};
+use super::alarm::{Alarm, Alert};
 use super::port::Port;
 use crate::error::Error;
 use crate::port::{Entry, Fetch};
@@ -40,6 +41,10 @@ impl PortRef {
         self.0.get(out, wait)
     }
 
+    pub fn get_alertable(&self, out: &mut Fetch<'_>, wait: Wait, alert: &Alert<'_>) -> Result<Got, Error> {
+        self.0.get_alertable(out, wait, alert)
+    }
+
     /// As `get`, of one entry.
     pub fn get_one(&self, wait: Wait) -> Result<(Got, Option<Entry>), Error> {
         let mut slots = [None];
@@ -48,10 +53,9 @@ impl PortRef {
         Ok((got, entry))
     }
 
-    /// On a thread's own port: waits until `done` or the end of `wait`; whether it is done. Overlapped operations complete
-    /// on other threads, so this one only has to `sleep`.
-    pub fn drive(&self, _done: &dyn Fn() -> bool, sleep: &dyn Fn(Wait) -> bool, wait: Wait) -> bool {
-        sleep(wait)
+    /// Never called: overlapped operations complete on other threads, and who waits for one only has to sleep (`drives`).
+    pub fn drive(&self, done: &dyn Fn() -> bool, _: Wait, _: Option<&Arc<Alarm>>) -> bool {
+        done()
     }
 
     /// The way in for other threads.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::super::alarm::Alarm;
+use super::super::alarm::{Alarm, Alert};
 use super::super::epoll::{self, Timing};
 use super::super::{Contract, Got};
 use super::lanes::{Floating, Lanes, Slab};
@@ -334,6 +334,17 @@ impl Port {
 
     #[inline]
     pub fn get(&self, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
+        self.fetch(out, wait, None)
+    }
+
+    /// As `get`, until the alert is up besides; entries come first.
+    pub fn get_alertable(&self, out: &mut Fetch<'_>, wait: Wait, alert: &Alert<'_>) -> Result<Got, Error> {
+        self.hear(alert.alarm);
+        self.fetch(out, wait, Some(alert))
+    }
+
+    #[inline]
+    fn fetch(&self, out: &mut Fetch<'_>, wait: Wait, alert: Option<&Alert<'_>>) -> Result<Got, Error> {
         let mut looked = false;
         loop {
             if looked && self.is_closed() {
@@ -348,10 +359,14 @@ impl Port {
             if !out.is_empty() {
                 return Ok(Got::Entries);
             }
+            let is_alerted = alert.is_some_and(Alert::is_up);
+            if is_alerted && looked {
+                return Ok(Got::Alerted);
+            }
             if looked && wait.is_over() {
                 return Ok(Got::TimedOut);
             }
-            self.enter(wait);
+            self.enter(if is_alerted { Wait::Poll } else { wait });
             looked = true;
         }
     }
