@@ -62,6 +62,7 @@ mod refusals;
 mod sends;
 mod streams;
 mod timers_at_scale;
+mod waitable_timers;
 mod waiting;
 mod who_gets_a_packet;
 
