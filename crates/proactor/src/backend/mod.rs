@@ -17,6 +17,8 @@
 //! | `process_port()` | the port of objects with no port of their own, served by one library thread |
 //! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
 //! | `Alarm` | wakes one thread where it does not sleep on a word |
+//! | `AlarmClock::new`, `set`, `sleep` | what wakes the library's thread for moments (`time/service.rs`) |
+//! | `ObjectState::timers`, `timing`, `Timing::post` | timers: a wheel (`time/armed.rs`) with this backend's alarm |
 //! | `drives`, `drive(done, wait, alarm)` | whether the calling thread has ports nobody else drives; drives them while it waits |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
 //! | `give_slot_up()` | the same until the value it gives is dropped |
@@ -34,6 +36,8 @@ mod alarm;
 pub(crate) mod blocking;
 #[cfg(target_os = "linux")]
 mod cached;
+#[cfg(target_os = "linux")]
+mod clock;
 #[cfg(target_os = "linux")]
 mod direct;
 #[cfg(target_os = "linux")]
@@ -66,6 +70,7 @@ mod worker;
 #[cfg(target_os = "linux")]
 pub(crate) use {
     alarm::{Alarm, Alert},
+    clock::AlarmClock,
     epoll::*,
     process::{open_process, process_of},
     raw::RawCall,

@@ -6,12 +6,17 @@
 //! | `wheel.rs` | the pure timing wheel: what is due, and when to look next |
 //! | `armed.rs` | a wheel of operations behind its lock: arm, cancel, expire |
 //! | `timers.rs` | the object whose operations those are |
+//! | `service.rs` | the library's thread for moments |
+//! | `waitable.rs` | timers that threads wait for |
 
 mod armed;
+mod service;
 mod timers;
 mod wait;
+mod waitable;
 mod wheel;
 
 pub(crate) use armed::{Armed, NEVER, NOWHERE, Place, instant_of, nanos_of, until};
 pub use timers::Timers;
 pub use wait::Wait;
+pub use waitable::{Due, Reset, WaitableTimer};

@@ -73,6 +73,7 @@ mod thread_pool;
 mod thread_pool_io;
 mod thread_pool_timers;
 mod timers_at_scale;
+mod waitable_timers;
 mod waiting;
 mod waiting_for_ports;
 mod who_gets_a_packet;

@@ -72,6 +72,8 @@ mod sends;
 mod streams;
 #[path = "../conformance/timers_at_scale.rs"]
 mod timers_at_scale;
+#[path = "../conformance/waitable_timers.rs"]
+mod waitable_timers;
 #[path = "../conformance/waiting.rs"]
 mod waiting;
 #[path = "../conformance/who_gets_a_packet.rs"]
