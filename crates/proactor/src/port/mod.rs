@@ -69,13 +69,6 @@ unsafe fn refused_post<B: 'static, K: Key>(raw: usize, entry: Entry) -> RefusedP
     Refused { error: Error::new(code), back }
 }
 
-/// Not inlined: where errors and packets meet, the optimizer would move packets in the pieces of both.
-#[cold]
-#[inline(never)]
-fn refused<T>(error: Error) -> Result<T, Error> {
-    Err(error)
-}
-
 /// A post that was refused, with its key and block.
 pub type RefusedPost<B, K> = Refused<(K, Option<Block<B>>)>;
 
@@ -144,10 +137,7 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     #[inline]
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
         let mut slots = [None];
-        let got = match self.inner.get(&mut Fetch::new(&mut slots), wait.into()) {
-            Ok(got) => got,
-            Err(error) => return refused(error),
-        };
+        let got = self.inner.get(&mut Fetch::new(&mut slots), wait.into())?;
         let [entry] = slots;
         // SAFETY: the entry came from this port, whose blocks and keys are B and K.
         Ok(unsafe { Outcome::fetched(got, entry) })
