@@ -1,5 +1,7 @@
 //! Errors: one small `Copy` type, its codes by the table of Win32 statuses, and the refusal that gives everything back.
 
+use std::hash::{Hash, Hasher};
+use std::mem::MaybeUninit;
 use std::{fmt, io};
 
 use crate::backend;
@@ -165,23 +167,60 @@ impl Code {
 /// let io: std::io::Error = error.into();
 /// assert_eq!(io.kind(), std::io::ErrorKind::ConnectionReset);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub struct Error {
-    code: Code,
+    /// Empty: none.
+    hint: &'static str,
+    /// Always initialized. The wrapping keeps the compiler from marking results in a single byte in here: each packet holds
+    /// a result, and would be moved in pieces around that byte, which the processor cannot forward from store to load.
+    what: MaybeUninit<What>,
+}
+
+/// The small parts of an error: a word.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C, align(8))]
+struct What {
     raw: i32,
+    code: Code,
     op: Option<OpKind>,
-    hint: Option<&'static str>,
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Error) -> bool {
+        (self.what(), self.hint) == (other.what(), other.hint)
+    }
+}
+
+impl Eq for Error {}
+
+impl Hash for Error {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.what(), self.hint).hash(state);
+    }
 }
 
 impl Error {
+    fn what(&self) -> What {
+        // SAFETY: written by `make` and `with`, which alone make errors.
+        unsafe { self.what.assume_init() }
+    }
+
+    fn make(code: Code, raw: i32) -> Error {
+        Error { hint: "", what: MaybeUninit::new(What { raw, code, op: None }) }
+    }
+
+    fn with(self, what: What) -> Error {
+        Error { hint: self.hint, what: MaybeUninit::new(what) }
+    }
+
     /// An error of the library's own, with no system number behind it.
     pub fn new(code: Code) -> Error {
-        Error { code, raw: 0, op: None, hint: None }
+        Error::make(code, 0)
     }
 
     /// The error for a number of the operating system (an errno; on Windows a Win32 or Winsock code).
     pub fn from_raw_os_error(raw: i32) -> Error {
-        Error { code: backend::code_of(raw), raw, op: None, hint: None }
+        Error::make(backend::code_of(raw), raw)
     }
 
     pub(crate) fn last_os_error() -> Error {
@@ -202,49 +241,49 @@ impl Error {
         }
     }
 
-    pub(crate) fn with_code(mut self, code: Code) -> Error {
-        self.code = code;
-        self
+    pub(crate) fn with_code(self, code: Code) -> Error {
+        self.with(What { code, ..self.what() })
     }
 
     /// The same error with words that say more exactly what to do.
     pub(crate) fn hint(mut self, hint: &'static str) -> Error {
-        self.hint = Some(hint);
+        self.hint = hint;
         self
     }
 
-    pub(crate) fn of(mut self, op: OpKind) -> Error {
-        self.op = self.op.or(Some(op));
-        self
+    pub(crate) fn of(self, op: OpKind) -> Error {
+        let what = self.what();
+        self.with(What { op: what.op.or(Some(op)), ..what })
     }
 
     /// Which error it is.
     pub fn code(&self) -> Code {
-        self.code
+        self.what().code
     }
 
     /// The nearest kind of the standard library's.
     pub fn kind(&self) -> io::ErrorKind {
-        self.code.row().2
+        self.code().row().2
     }
 
     /// The number the operating system gave, if the error came from it.
     pub fn raw_os_error(&self) -> Option<i32> {
-        (self.raw != 0).then_some(self.raw)
+        let raw = self.what().raw;
+        (raw != 0).then_some(raw)
     }
 
     /// The operation that failed, if it was one.
     pub fn operation(&self) -> Option<OpKind> {
-        self.op
+        self.what().op
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(op) = self.op {
+        if let Some(op) = self.operation() {
             write!(f, "{op}: ")?;
         }
-        f.write_str(self.hint.unwrap_or(self.code.row().3))?;
+        f.write_str(if self.hint.is_empty() { self.code().row().3 } else { self.hint })?;
         if let Some(raw) = self.raw_os_error() {
             write!(f, " ({})", io::Error::from_raw_os_error(raw))?;
         }
@@ -254,7 +293,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error({:?}, raw {}: {self})", self.code, self.raw)
+        write!(f, "Error({:?}, raw {}: {self})", self.code(), self.what().raw)
     }
 }
 
@@ -264,7 +303,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         match error.raw_os_error() {
             Some(raw) => io::Error::from_raw_os_error(raw),
-            None => io::Error::new(error.kind(), error.code.row().3),
+            None => io::Error::new(error.kind(), error.code().row().3),
         }
     }
 }

@@ -117,8 +117,9 @@ impl Plan {
     pub const ALONE: Plan = Plan { concurrency: 1, block_monitor: false };
 }
 
-/// How a fetch from a port ended.
+/// How a fetch from a port ended. A word: beside an `Error` in a result, a byte would have packets moved in pieces around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Got {
     /// At least one entry.
     Entries,

@@ -142,9 +142,14 @@ impl Done {
         if matches!(work.result, Ok(Value::None)) {
             return Done { bytes: work.bytes, result: Ok(Value::None) };
         }
+        Done { bytes: work.bytes, result: Done::take_result(work) }
+    }
+
+    /// Not inlined: the optimizer would split every packet around the bytes this touches, and move it in as many pieces.
+    #[inline(never)]
+    fn take_result(work: &mut Work) -> Result<Value, Error> {
         let kind = work.op.kind();
-        let result = std::mem::replace(&mut work.result, Ok(Value::None)).map_err(|e| e.of(kind));
-        Done { bytes: work.bytes, result }
+        std::mem::replace(&mut work.result, Ok(Value::None)).map_err(|e| e.of(kind))
     }
 
     /// The same, typed. An operation that brought another thing than its type says breaks an invariant of the backend.
