@@ -65,6 +65,12 @@ pub enum Code {
     BrokenPipe,
     /// The system or object does not support this (50 / 10045).
     NotSupported,
+    /// A semaphore's count would pass its maximum (298).
+    TooManyPosts,
+    /// The calling thread does not own the mutex (288).
+    NotOwner,
+    /// The thread has ended (31).
+    ThreadEnded,
     /// The process forked; the child may not use the parent's ports until it calls exec.
     Forked,
     /// Anything else; [`Error::raw_os_error`] tells.
@@ -137,6 +143,9 @@ impl Code {
             Code::Abandoned => (735, 735, K::BrokenPipe, "the completion port was closed during the wait"),
             Code::BrokenPipe => (109, 109, K::BrokenPipe, "the other end is gone"),
             Code::NotSupported => (50, 10045, K::Unsupported, "this system or object does not support the operation"),
+            Code::TooManyPosts => (298, 0, K::QuotaExceeded, "the semaphore's count would pass its maximum; release fewer"),
+            Code::NotOwner => (288, 0, K::PermissionDenied, "this thread does not own the mutex; wait for it first"),
+            Code::ThreadEnded => (31, 0, K::NotFound, "the thread has ended; nothing runs on it any more"),
             Code::Forked => {
                 (6, 10038, K::Unsupported, "the process forked; a child uses no port of its parent until it calls exec")
             }

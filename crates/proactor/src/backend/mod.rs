@@ -16,15 +16,19 @@
 //! | `take_descriptor(object)` | gives the descriptor up, with nothing left registered on it |
 //! | `process_port()` | the port of objects with no port of their own, served by one library thread |
 //! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
+//! | `Alarm` | wakes one thread where it does not sleep on a word |
+//! | `drives`, `drive(done, wait, alarm)` | whether the calling thread has ports nobody else drives; drives them while it waits |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
 //! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
-//! | `open_process`, `process_of` | an object whose `Exited` completes when that process has ended |
+//! | `open_process`, `process_of`, `same_process` | an object whose `Exited` completes when that process has ended |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
 //! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/entry.rs` and
 //! `blocking/mod.rs` (files), `iocp/start.rs`.
 
+#[cfg(target_os = "linux")]
+mod alarm;
 #[cfg(target_os = "linux")]
 pub(crate) mod blocking;
 #[cfg(target_os = "linux")]
@@ -57,7 +61,9 @@ pub mod watch;
 mod worker;
 
 #[cfg(target_os = "linux")]
-pub(crate) use {epoll::*, process::open_process, process::process_of, raw::RawCall, route::*};
+pub(crate) use {alarm::Alarm, epoll::*, route::*};
+#[cfg(target_os = "linux")]
+pub(crate) use {process::open_process, process::process_of, process::same_process, raw::RawCall};
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]

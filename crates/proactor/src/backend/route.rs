@@ -3,11 +3,14 @@
 //! Where io_uring is refused a thread's own port is a shared one that nobody else is let near: one mechanism, whose
 //! atomics nobody contends for.
 
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use super::alarm::Alarm;
 use super::{Contract, Got, epoll, local};
 use crate::error::Error;
 use crate::handle::{Object, Which};
@@ -31,6 +34,16 @@ impl From<Arc<epoll::Port>> for PortRef {
 impl PortRef {
     /// The calling thread's own port.
     pub fn new_local(contract: Contract) -> Result<PortRef, Error> {
+        let port = PortRef::make_local(contract)?;
+        let _ = OWN_PORTS.try_with(|ports| {
+            let mut ports = ports.borrow_mut();
+            ports.retain(|port| port.is_there());
+            ports.push(port.downgrade());
+        });
+        Ok(port)
+    }
+
+    fn make_local(contract: Contract) -> Result<PortRef, Error> {
         if epoll::has_uring() {
             match local::Port::new(contract) {
                 Ok(port) => return Ok(PortRef::Local(port)),
@@ -117,8 +130,8 @@ impl PortRef {
     /// then would be to wait for oneself.
     pub fn drive(&self, done: &dyn Fn() -> bool, _sleep: &dyn Fn(Wait) -> bool, wait: Wait) -> bool {
         match self {
-            PortRef::Shared(port) => port.drive(done, wait),
-            PortRef::Local(port) => port.drive(done, wait),
+            PortRef::Shared(port) => port.drive(done, wait, None),
+            PortRef::Local(port) => port.drive(done, wait, None),
         }
     }
 
@@ -154,7 +167,56 @@ impl PortRef {
     }
 }
 
+thread_local! {
+    /// The calling thread's own ports.
+    static OWN_PORTS: RefCell<Vec<WeakRef>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How long a thread with several ports of its own, or without an alarm, waits in one before it looks at the others.
+const TURN: Duration = Duration::from_millis(1);
+
+/// Whether the calling thread has ports that nobody but it drives, so that it must not merely sleep.
+pub(crate) fn drives() -> bool {
+    let any = OWN_PORTS.try_with(|ports| ports.try_borrow().is_ok_and(|ports| ports.iter().any(WeakRef::is_there)));
+    any == Ok(true) && !epoll::is_forked()
+}
+
+/// Completes operations of the calling thread's own ports, and only queues packets, until `done` or the end of `wait`. Who
+/// makes it done on another thread rings the alarm.
+pub(crate) fn drive(done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alarm>>) {
+    let drive = |port: &PortRef, wait| match port {
+        PortRef::Shared(port) => port.drive(done, wait, alarm.map(Arc::as_ref)),
+        PortRef::Local(port) => port.drive(done, wait, alarm),
+    };
+    let own = OWN_PORTS.try_with(|ports| ports.borrow().iter().filter_map(WeakRef::upgrade).collect::<Vec<_>>());
+    let own = own.unwrap_or_default();
+    let last = own.len().saturating_sub(1);
+    while !done() {
+        for (index, port) in own.iter().enumerate() {
+            let turn = match wait.left() {
+                _ if last == 0 && alarm.is_some() => wait,
+                _ if index < last => Wait::Poll,
+                Some(left) => Wait::from(left.min(TURN)),
+                None => Wait::from(TURN),
+            };
+            if drive(port, turn) {
+                return;
+            }
+        }
+        if wait.is_over() || own.is_empty() {
+            return;
+        }
+    }
+}
+
 impl WeakRef {
+    fn is_there(&self) -> bool {
+        match self {
+            WeakRef::Shared(port) => port.strong_count() > 0,
+            WeakRef::Local(port) => port.strong_count() > 0,
+        }
+    }
+
     /// Whether it means this shared port.
     pub fn is(&self, port: &Arc<epoll::Port>) -> bool {
         matches!(self, WeakRef::Shared(weak) if std::ptr::eq(weak.as_ptr(), Arc::as_ptr(port)))

@@ -16,7 +16,7 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
@@ -28,6 +28,8 @@ use crate::op::{
 };
 use crate::shim::{AtomicU32, Ordering};
 use crate::sync::Event;
+use crate::sync::object::Core;
+use crate::sync::waitable::sealed::Sealed;
 use crate::time::Wait;
 
 const COMPLETE: u32 = 1;
@@ -84,8 +86,8 @@ impl Shared {
         self.state.fetch_or(GONE, Ordering::AcqRel) & COMPLETE != 0
     }
 
-    pub fn event(&self) -> Event {
-        let event = self.event.get_or_init(Event::manual).clone();
+    pub fn event(&self) -> &Event {
+        let event = self.event.get_or_init(Event::manual);
         if self.state.fetch_or(EVENT, Ordering::AcqRel) & COMPLETE != 0 {
             event.set();
         }
@@ -284,7 +286,7 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
 
     /// The operation's event, manual-reset: signalled once the operation is complete.
     pub fn event(&self) -> Event {
-        self.shared().event()
+        self.shared().event().clone()
     }
 
     /// Takes the result of a complete operation.
@@ -304,6 +306,16 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
             free_shell(this.header);
             Completion { bytes, result, buffer: cargo.finish(bytes) }
         }
+    }
+}
+
+impl<C: Cargo, T, H: Home> Sealed for Overlapped<C, T, H> {
+    fn core(&self) -> Result<&Arc<Core>, Error> {
+        if !self.is_over() {
+            // A forked child would wait for ever.
+            backend::check_fork()?;
+        }
+        self.shared().event().core()
     }
 }
 

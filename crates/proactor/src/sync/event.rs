@@ -1,17 +1,12 @@
 //! Events, manual and auto reset.
-//!
-//! | atomic | partner |
-//! |---|---|
-//! | `state` store SET, fence, `waiting` load | `waiting` fetch_add, the futex's own look at `state`: one of the two sees the other |
 
 use std::sync::Arc;
 
-use crate::backend;
-use crate::shim::{AtomicU32, Ordering, fence};
+use super::object::{Core, Kind};
+use super::wait;
+use super::waitable::sealed::Sealed;
+use crate::error::Error;
 use crate::time::Wait;
-
-const UNSET: u32 = 0;
-const SET: u32 = 1;
 
 /// An event (`CreateEvent`): signalled or not, waited for by any threads. Cloning shares it.
 ///
@@ -28,90 +23,57 @@ const SET: u32 = 1;
 /// ```
 #[derive(Clone)]
 pub struct Event {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    state: AtomicU32,
-    waiting: AtomicU32,
-    auto: bool,
+    core: Arc<Core>,
 }
 
 impl Event {
     /// A manual-reset event, not signalled.
     pub fn manual() -> Event {
-        Event::new(false)
+        Event { core: Core::event(false) }
     }
 
     /// An auto-reset event, not signalled.
     pub fn auto() -> Event {
-        Event::new(true)
+        Event { core: Core::event(true) }
     }
 
-    fn new(auto: bool) -> Event {
-        Event { shared: Arc::new(Shared { state: AtomicU32::new(UNSET), waiting: AtomicU32::new(0), auto }) }
-    }
-
-    /// Signals it (`SetEvent`).
+    /// Signals it (`SetEvent`). Who waits at this moment is released, be it reset at once: an auto-reset event releases
+    /// the one that waits longest, a manual-reset one all.
     pub fn set(&self) {
-        self.shared.state.store(SET, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if self.shared.waiting.load(Ordering::SeqCst) > 0 {
-            if self.shared.auto {
-                backend::futex_wake_one(&self.shared.state);
-            } else {
-                backend::futex_wake_all(&self.shared.state);
-            }
-        }
+        self.core.signal();
     }
 
     /// Takes the signal back (`ResetEvent`).
     pub fn reset(&self) {
-        self.shared.state.store(UNSET, Ordering::SeqCst);
+        self.core.unsignal();
     }
 
     /// Waits until it is signalled; an auto-reset event is unsignalled by that. A worker of a port that waits here
     /// releases another.
     pub fn wait(&self) {
-        self.wait_timeout(Wait::Forever);
+        while !self.wait_timeout(Wait::Forever) {}
     }
 
     /// Waits until it is signalled or `wait` ends; whether it was signalled.
     pub fn wait_timeout(&self, wait: impl Into<Wait>) -> bool {
-        let wait = wait.into();
-        if self.take() {
-            return true;
-        }
-        if wait.is_poll() {
-            return false;
-        }
-        backend::while_blocked(|| {
-            self.shared.waiting.fetch_add(1, Ordering::SeqCst);
-            let taken = loop {
-                if self.take() {
-                    break true;
-                }
-                if wait.is_over() {
-                    break false;
-                }
-                backend::futex_wait(&self.shared.state, UNSET, wait);
-            };
-            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-            taken
-        })
+        wait::any(&[self], wait.into(), false).is_ok_and(|waited| waited.is_satisfied())
+    }
+}
+
+impl Sealed for Event {
+    fn core(&self) -> Result<&Arc<Core>, Error> {
+        Ok(&self.core)
     }
 
-    fn take(&self) -> bool {
-        if self.shared.auto {
-            self.shared.state.compare_exchange(SET, UNSET, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-        } else {
-            self.shared.state.load(Ordering::SeqCst) == SET
-        }
+    fn signal(&self) -> Result<(), Error> {
+        self.set();
+        Ok(())
     }
 }
 
 impl std::fmt::Debug for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Event").field("auto", &self.shared.auto).finish_non_exhaustive()
+        let auto = self.core.look(|kind| matches!(kind, Kind::Auto(_)));
+        f.debug_struct("Event").field("auto", &auto).finish_non_exhaustive()
     }
 }

@@ -53,6 +53,7 @@ mod descriptors;
 mod direct_files;
 mod disconnecting;
 mod errors;
+mod events;
 mod files;
 mod files_as_a_whole;
 mod getting;
@@ -64,6 +65,7 @@ mod receiving_many;
 mod refusals;
 mod sends;
 mod streams;
+mod waiting;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.

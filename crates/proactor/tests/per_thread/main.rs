@@ -38,6 +38,8 @@ mod direct_files;
 mod disconnecting;
 #[path = "../conformance/errors.rs"]
 mod errors;
+#[path = "../conformance/events.rs"]
+mod events;
 #[path = "../conformance/files.rs"]
 mod files;
 #[path = "../conformance/files_as_a_whole.rs"]
@@ -60,6 +62,8 @@ mod refusals;
 mod sends;
 #[path = "../conformance/streams.rs"]
 mod streams;
+#[path = "../conformance/waiting.rs"]
+mod waiting;
 #[path = "../conformance/who_gets_a_packet.rs"]
 mod who_gets_a_packet;
 

@@ -27,7 +27,7 @@ pub(crate) use object::ObjectState;
 pub(in crate::backend) use perform::{is_passing, pipe_code};
 pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
-pub(in crate::backend) use sys::{borrow, eventfd, send, signal};
+pub(in crate::backend) use sys::{borrow, eventfd, poll_two, send, signal};
 pub(in crate::backend) use types::Aside;
 pub(crate) use types::{BlockState, Descriptor, RawBuf, check_fork, code_of};
 pub(in crate::backend) use types::{is_forked, watch_forks};

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use super::super::alarm::Alarm;
 use super::super::gate::{Freed, Gate};
 use super::super::queue::Queue;
 use super::super::wake::{Call, Wake};
@@ -344,13 +345,20 @@ impl Port {
     }
 
     /// For a port's only thread: completes operations, and only queues packets, until `done` or the end of `wait`.
-    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait) -> bool {
+    /// Who makes it done on another thread rings the alarm.
+    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Alarm>) -> bool {
         let mut looked = false;
         while !done() {
             if (looked && wait.is_over()) || types::is_forked() {
                 return false;
             }
-            self.reap(wait);
+            match alarm {
+                Some(alarm) => {
+                    alarm.sleep_with(&self.epoll, wait);
+                    self.reap(Wait::Poll);
+                }
+                None => self.reap(wait),
+            }
             looked = true;
         }
         true
@@ -399,7 +407,7 @@ impl Port {
     pub fn close_private(&self) {
         self.close();
         let end = Instant::now() + PATIENCE;
-        if !self.drive(&|| self.pooled.load(Ordering::SeqCst) == 0, Wait::Until(end)) && !types::is_forked() {
+        if !self.drive(&|| self.pooled.load(Ordering::SeqCst) == 0, Wait::Until(end), None) && !types::is_forked() {
             log::warn!("proactor: file operations of a closed per-thread port do not end; their memory is left to them");
         }
         self.drain();

@@ -92,6 +92,16 @@ pub(super) fn poll(fd: libc::c_int, events: libc::c_short) -> libc::c_short {
     poll.revents
 }
 
+/// Waits until one of two descriptors is readable; whether the second is.
+pub(in crate::backend) fn poll_two(first: libc::c_int, second: libc::c_int, wait: Wait) -> bool {
+    let mut polls = [first, second].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    let left = wait.left().map(timespec);
+    let timeout = left.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: two writable entries, and a readable timespec or none.
+    let n = unsafe { libc::ppoll(polls.as_mut_ptr(), 2, timeout, std::ptr::null()) };
+    n > 0 && polls[1].revents != 0
+}
+
 #[inline]
 pub(super) fn recv(fd: libc::c_int, bufs: &[RawBuf]) -> Result<usize, i32> {
     if let [one] = bufs {

@@ -18,6 +18,7 @@
 //! | `route.rs` | the ways to a port, and what a thread's own port is |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
 //! | `held.rs` | who starts what had to wait for the operations before it |
+//! | `alarm.rs` | what wakes a thread in an alertable get |
 //! | `attend.rs` | who fetches packets when nobody does and somebody waits |
 //! | `process.rs` | who waits for the end of processes |
 //! | `raw.rs` | the door to overlapped calls of the user's own |
@@ -30,6 +31,7 @@
 //! No lock is held while user code runs; the lock of a lane is held over the kernel's call that starts an operation,
 //! which never blocks.
 
+mod alarm;
 mod attend;
 mod blocking;
 mod codes;
@@ -51,13 +53,14 @@ mod start;
 mod sys;
 mod types;
 
+pub(crate) use alarm::{Alarm, drive, drives};
 pub(crate) use codes::code_of;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use port::Port;
-pub(crate) use process::{open_process, process_of};
+pub(crate) use process::{open_process, process_of, same_process};
 pub(crate) use raw::RawCall;
 pub(crate) use route::{PortRef, Remote, WeakRef};
 pub(crate) use types::{BlockState, Descriptor, RawBuf};

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
+use super::super::alarm::Alarm;
 use super::super::epoll;
 use super::super::{Contract, Got};
 use super::lanes::{Floating, Lanes, Slab};
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// User data that is no operation's: a block's address is a multiple of 8.
 const WAKE: u64 = 1;
+const ALARM: u64 = 5;
 /// A cancel of a lane's head, with the lane; of an accept that waits for first data, with its block; of a file's operation.
 pub(super) const CANCEL_HEAD: u64 = 2;
 pub(super) const CANCEL_WAITING: u64 = 4;
@@ -69,6 +71,8 @@ pub(super) struct Core {
     /// Those of them that were asked to end.
     pub doomed: usize,
     fetches: u32,
+    /// The ring polls the thread's alarm.
+    alarm: Option<Arc<Alarm>>,
 }
 
 pub(crate) struct Port {
@@ -159,8 +163,9 @@ impl Core {
                     self.ask_again(data, -entry.result());
                 }
             }
-            WAKE if cqueue::more(entry.flags()) => {}
+            WAKE | ALARM if cqueue::more(entry.flags()) => {}
             WAKE => self.listen(wake),
+            ALARM => self.hear_alarm(),
             block => {
                 let Some(header) = NonNull::new(block as *mut Header) else { unreachable!("a completion names its block") };
                 self.finish(header, entry.result(), entry.flags());
@@ -172,6 +177,13 @@ impl Core {
     fn listen(&mut self, remote: &Remote) {
         let fd = types::Fd(remote.wake.as_raw_fd());
         self.push(&opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true).build().user_data(WAKE));
+    }
+}
+
+impl Core {
+    fn hear_alarm(&mut self) {
+        let Some(fd) = self.alarm.as_ref().map(|alarm| types::Fd(alarm.fd())) else { return };
+        self.push(&opcode::PollAdd::new(fd, libc::POLLIN as u32).multi(true).build().user_data(ALARM));
     }
 }
 
@@ -197,6 +209,7 @@ impl Port {
             in_kernel: 0,
             doomed: 0,
             fetches: 0,
+            alarm: None,
         };
         Ok(Rc::new(Port {
             core: RefCell::new(core),
@@ -334,8 +347,12 @@ impl Port {
         }
     }
 
-    /// Completes operations, and only queues packets, until `done` or the end of `wait`; whether it is done.
-    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait) -> bool {
+    /// Completes operations, and only queues packets, until `done` or the end of `wait`; whether it is done. Who makes it
+    /// done on another thread rings the alarm, which is that of this port's thread.
+    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alarm>>) -> bool {
+        if let Some(alarm) = alarm {
+            self.hear(alarm);
+        }
         let mut looked = false;
         loop {
             // A forked child has not got the ring's mappings.
@@ -358,6 +375,15 @@ impl Port {
             }
             self.enter(wait);
             looked = true;
+        }
+    }
+
+    /// From now on the thread's alarm ends its waits here.
+    fn hear(&self, alarm: &Arc<Alarm>) {
+        let mut core = self.core.borrow_mut();
+        if core.alarm.is_none() && !epoll::is_forked() {
+            core.alarm = Some(alarm.clone());
+            core.hear_alarm();
         }
     }
 
@@ -394,7 +420,7 @@ impl Port {
         }
         let end = Instant::now() + PATIENCE;
         let is_over = || self.core.borrow().doomed == 0;
-        if !self.drive(&is_over, Wait::Until(end)) && !epoll::is_forked() {
+        if !self.drive(&is_over, Wait::Until(end), None) && !epoll::is_forked() {
             log::warn!("proactor: the kernel holds operations of a closed per-thread port; their memory is left to it");
         }
         self.with(|core| {
