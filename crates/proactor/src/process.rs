@@ -1,18 +1,23 @@
 //! Processes: their end, as an operation.
 
 use std::process::{Child, ExitStatus};
+use std::sync::{Arc, OnceLock};
 
 use crate::backend;
 use crate::buf::NoBuffer;
+use crate::deliver::Overlapped;
 use crate::error::Error;
 use crate::handle::{Handle, Kind, sealed::Opaque};
 use crate::home::{Home, Shared};
 use crate::net::object;
 use crate::op::{Op, Operation};
+use crate::sync::object::Core;
+use crate::sync::waitable::sealed::Sealed;
 
 /// A process of this system, a child or not, whose end is waited for as for any operation.
 ///
-/// Dropping it does nothing to the process.
+/// It can be waited for by the functions of [`sync`](crate::sync), too: signalled once the process has ended. Dropping it does
+/// nothing to the process.
 ///
 /// ```
 /// use proactor::process::Process;
@@ -27,9 +32,17 @@ use crate::op::{Op, Operation};
 /// ```
 pub struct Process<H: Home = Shared> {
     pub(crate) inner: Opaque<H>,
+    ended: OnceLock<Box<Ended>>,
 }
 
-object!(Process);
+/// For those who wait for the process itself: an operation of the library's own, on an object beside the user's, so that the
+/// user's finds its home when he says so.
+struct Ended {
+    exited: Overlapped<NoBuffer, Exited>,
+    _process: Process,
+}
+
+object!(Process, ended);
 
 impl Process {
     /// The process with this number (`OpenProcess`, `pidfd_open`).
@@ -58,6 +71,21 @@ impl<H: Home> Process<H> {
     /// A cancel, and the drop of the last handle, complete it with `Cancelled`.
     pub fn exited(&self) -> Operation<'_, NoBuffer, Exited, H> {
         Operation::new(self.handle(), Op::Exited, NoBuffer)
+    }
+}
+
+impl<H: Home> Sealed for Process<H> {
+    fn core(&self) -> Result<&Arc<Core>, Error> {
+        if self.ended.get().is_none() {
+            let process = backend::same_process(&self.handle().sys).map(Process::make)?;
+            let exited = process.exited().start()?;
+            // Another thread may have been faster.
+            let _ = self.ended.set(Box::new(Ended { exited, _process: process }));
+        }
+        match self.ended.get() {
+            Some(ended) => ended.exited.core(),
+            None => unreachable!("just set"),
+        }
     }
 }
 

@@ -23,7 +23,7 @@
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
 //! | `give_slot_up()` | the same until the value it gives is dropped |
 //! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
-//! | `open_process`, `process_of` | an object whose `Exited` completes when that process has ended |
+//! | `open_process`, `process_of`, `same_process` | an object whose `Exited` completes when that process has ended |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
@@ -72,7 +72,7 @@ pub(crate) use {
     alarm::{Alarm, Alert},
     clock::AlarmClock,
     epoll::*,
-    process::{open_process, process_of},
+    process::{open_process, process_of, same_process},
     raw::RawCall,
     route::*,
 };

@@ -22,6 +22,12 @@ pub(crate) fn process_of(child: &Child) -> Result<ObjectState, Error> {
     }
 }
 
+/// Another way to the same process.
+pub(crate) fn same_process(of: &ObjectState) -> Result<ObjectState, Error> {
+    let fd = of.borrow().try_clone_to_owned().map_err(|error| Error::from_io(&error))?;
+    Ok(ObjectState::new(fd, true, false))
+}
+
 fn gone() -> Error {
     Error::new(Code::InvalidParameter)
         .hint("there is no such process (any more); a child keeps its number until it is waited for")

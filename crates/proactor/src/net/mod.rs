@@ -25,9 +25,9 @@ fn io<T>(result: std::io::Result<T>) -> Result<T, Error> {
     result.map_err(|error| Error::from_io(&error))
 }
 
-/// What every socket has: the handle inside, limits, cancelling, going out.
+/// What every socket has: the handle inside, limits, cancelling, going out. A field named beside the type is each handle's own.
 macro_rules! object {
-    ($name:ident) => {
+    ($name:ident $(, $own:ident)?) => {
         impl $crate::handle::sealed::Sealed for $name {
             fn opaque(&self) -> &$crate::handle::sealed::Opaque {
                 &self.inner
@@ -48,7 +48,7 @@ macro_rules! object {
             }
 
             pub(crate) fn from_handle(handle: $crate::handle::Handle) -> $name<H> {
-                $name { inner: $crate::handle::sealed::Opaque::new(handle) }
+                $name { inner: $crate::handle::sealed::Opaque::new(handle) $(, $own: Default::default())? }
             }
 
             /// Sets how much may be in flight on this object at once. Operations past it are refused, with an error that

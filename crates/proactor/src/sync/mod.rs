@@ -10,6 +10,7 @@
 //! | [`Mutex`] | while nobody owns it, or this thread does | owns it |
 //! | [`Thread`], [`ThreadRef`] | once the thread has ended | leaves it |
 //! | [`CompletionPort`](crate::CompletionPort) | while packets are queued that nobody took | leaves it, and them |
+//! | [`Process`](crate::process::Process) | once the process has ended | leaves it |
 //! | [`Overlapped`](crate::Overlapped) | once the operation is complete | leaves it |
 //!
 //! ```

@@ -90,8 +90,9 @@ fn events_timers_and_directory_watches_are_ready_when_they_have_something() {
     // SAFETY: plain numbers.
     let event = watched(owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) }));
     let readable = pending(start(event.readable()));
+    let one = 1_u64;
     // SAFETY: eight readable bytes.
-    assert_eq!(unsafe { libc::write(event.as_raw_fd(), (&raw const *&1_u64).cast(), 8) }, 8);
+    assert_eq!(unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), 8) }, 8);
     finish(readable).result.unwrap();
 
     // SAFETY: plain numbers.

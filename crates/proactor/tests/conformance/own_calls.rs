@@ -344,6 +344,25 @@ mod overlapped_calls {
     }
 
     #[test]
+    fn a_call_dropped_in_flight_keeps_its_memory_until_its_completion() {
+        /// Says when it goes.
+        struct Kept(Changes, Flag);
+        impl Drop for Kept {
+            fn drop(&mut self) {
+                self.1.set();
+            }
+        }
+        let directory = Directory::new("dropped");
+        let watched = directory.handle();
+        let gone = Flag::default();
+        // SAFETY: as above.
+        drop(start(unsafe {
+            watched.call(Kept(Changes::new(), gone.clone()), |handle, overlapped, kept| watch(handle, overlapped, &mut kept.0))
+        }));
+        gone.wait();
+    }
+
+    #[test]
     fn a_call_the_kernel_does_not_take_is_over_with_its_error() {
         let directory = Directory::new("failed");
         let port = port_of::<Changes, usize>();

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use proactor::process::Process;
+use proactor::sync::{self, Event, Waited};
 use proactor::{Code, Value};
 
 use crate::common::*;
@@ -91,6 +92,27 @@ fn waiting_for_a_process_is_cancelled() {
     drop(process);
     assert_eq!(code(&finish(exited)), Some(Code::Cancelled));
     drop(input);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_process_is_waited_for_like_any_object() {
+    let (mut child, input) = child(0);
+    let process = Process::of(&child).unwrap();
+    let event = Event::auto();
+    assert_eq!(sync::wait_any(&[&process, &event], SHORT).unwrap(), Waited::TimedOut);
+    event.set();
+    assert_eq!(sync::wait_any(&[&process, &event], LONG).unwrap(), Waited::Signalled(1));
+    drop(input);
+    assert_eq!(sync::wait_one(&process, LONG).unwrap(), Waited::Signalled(0));
+    // It stays signalled, its home is still to be said, and another handle sees the same.
+    event.set();
+    assert_eq!(sync::wait_all(&[&process, &event], LONG).unwrap(), Waited::Signalled(0));
+    let port = port(1);
+    assert_eq!(sync::wait_one(&process.clone(), LONG).unwrap(), Waited::Signalled(0));
+    let process = port.home(process, 7);
+    packet(process.exited(), block(1, 0));
+    assert_eq!(success(&port).key, 7);
     child.wait().unwrap();
 }
 

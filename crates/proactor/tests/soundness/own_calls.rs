@@ -81,9 +81,9 @@ fn no_cancel_of_an_entry_is_lost_while_others_take_its_data() {
         let bytes = dice.roll(4) as usize;
         std::thread::scope(|scope| {
             scope.spawn(|| writer.write_all(&vec![1; bytes]).unwrap());
-            for at in 0..reads.len() {
+            for read in &reads {
                 if dice.roll(2) == 0 {
-                    let _ = reads[at].cancel();
+                    let _ = read.cancel();
                 }
             }
         });

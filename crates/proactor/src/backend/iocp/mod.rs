@@ -62,7 +62,7 @@ pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use port::Port;
-pub(crate) use process::{open_process, process_of};
+pub(crate) use process::{open_process, process_of, same_process};
 pub(crate) use raw::RawCall;
 pub(crate) use route::{PortRef, Remote, WeakRef};
 pub(crate) use types::{BlockState, Descriptor, RawBuf};

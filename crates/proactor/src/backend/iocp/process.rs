@@ -45,6 +45,11 @@ pub(crate) fn process_of(child: &Child) -> Result<ObjectState, Error> {
     child.as_handle().try_clone_to_owned().map(state).map_err(|error| Error::from_io(&error))
 }
 
+/// Another way to the same process.
+pub(crate) fn same_process(of: &ObjectState) -> Result<ObjectState, Error> {
+    of.borrow_handle().try_clone_to_owned().map(state).map_err(|error| Error::from_io(&error))
+}
+
 fn state(handle: OwnedHandle) -> ObjectState {
     ObjectState::new(handle.into(), true, false)
 }

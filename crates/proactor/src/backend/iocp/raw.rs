@@ -60,6 +60,26 @@ impl<H: Home> Handle<H> {
     /// `call` may run on a thread of the library, which starts operations with an event, and always under a lock of this
     /// object: it makes its one call, which must not wait, and nothing else.
     ///
+    /// ```no_run
+    /// use std::os::windows::{fs::OpenOptionsExt, io::RawHandle};
+    /// use proactor::raw::{Handle, OVERLAPPED, Started};
+    /// use windows_sys::Win32::Storage::FileSystem as fs;
+    ///
+    /// let mut options = std::fs::OpenOptions::new();
+    /// options.access_mode(fs::FILE_LIST_DIRECTORY);
+    /// options.custom_flags(fs::FILE_FLAG_BACKUP_SEMANTICS | fs::FILE_FLAG_OVERLAPPED);
+    /// let directory = Handle::from_owned(options.open(".")?.into())?;
+    /// let watch = |directory: RawHandle, overlapped: *mut OVERLAPPED, records: &mut [u32; 256]| {
+    ///     let (into, what, none) = (records.as_mut_ptr().cast(), fs::FILE_NOTIFY_CHANGE_FILE_NAME, std::ptr::null_mut());
+    ///     // SAFETY: the buffer and the OVERLAPPED stay until the kernel reports the call.
+    ///     Started::win32(unsafe { fs::ReadDirectoryChangesW(directory, into, 1024, 0, what, none, overlapped, None) })
+    /// };
+    /// // SAFETY: one call, with its own memory.
+    /// let done = unsafe { directory.call([0; 256], watch) }.start()?.wait();
+    /// println!("{} bytes of changes", done.bytes);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Safety
     /// `call` passes the OVERLAPPED to exactly one call on this handle, or to none, and returns what that came to: a call that
     /// the kernel took is never said to have failed. It leaves the members alone, but `Offset` and `OffsetHigh`; it does not
