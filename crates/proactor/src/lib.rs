@@ -56,7 +56,7 @@ pub use buf::{
     GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut, WithinMut, within,
     within_list, within_list_mut, within_mut,
 };
-pub use deliver::Overlapped;
+pub use deliver::{Overlapped, Promise, Promised, block_on, promise};
 pub use error::{Code, Error, Refused};
 pub use handle::{AsObject, Limits};
 pub use home::{Carries, Home, Local, Shared};

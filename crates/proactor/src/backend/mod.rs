@@ -9,13 +9,14 @@
 //! | `ObjectState` | the backend's part of an object: the descriptor and its lanes |
 //! | `Descriptor` | the system's owned descriptor type of sockets |
 //! | `Port::new`, `attach`, `post`, `get`, `close`, `is_closed`, `contract`, `attend`, `attended` | one completion port |
-//! | `PortRef`, `WeakRef`, `Remote` | the ways to a port: an object's home, a weak one, and that of other threads to a thread's own port (`PortRef::new_local`) |
+//! | `PortRef`, `WeakRef`, `Remote`, `Poke` | the ways to a port: an object's home, a weak one, and those of other threads to a thread's own port (`PortRef::new_local`): to post, and to end its `get` early, as if it timed out |
 //! | `start(block)` | takes over a begun block; exactly one `deliver::complete` follows, after any number of `deliver::part` for operations of many; never user code inside |
 //! | `cancel(object, which)` | asks; how many operations were meant. Those complete with Cancelled or their real result |
 //! | `close(object)` | the last user's handle is gone: completes everything pending, closes the descriptor |
 //! | `take_descriptor(object)` | gives the descriptor up, with nothing left registered on it |
 //! | `process_port()` | the port of objects with no port of their own, served by one library thread |
 //! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
+//! | `read_cached(object, buffers, offset)` | a file's bytes, if they are to be had without waiting |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
@@ -49,7 +50,7 @@ mod wake;
 mod worker;
 
 #[cfg(target_os = "linux")]
-pub(crate) use {epoll::*, route::*};
+pub(crate) use {cached::read_cached, epoll::*, route::*};
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]

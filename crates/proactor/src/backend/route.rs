@@ -129,6 +129,14 @@ impl PortRef {
         }
     }
 
+    /// What ends this thread's own wait in it, from any thread.
+    pub fn poker(&self) -> Poke {
+        match self {
+            PortRef::Shared(port) => Poke::Shared(port.clone()),
+            PortRef::Local(port) => Poke::Local(port.remote()),
+        }
+    }
+
     /// The way in for other threads.
     pub fn remote(&self) -> Remote {
         match self {
@@ -164,6 +172,21 @@ impl WeakRef {
         match self {
             WeakRef::Shared(port) => port.upgrade().map(PortRef::Shared),
             WeakRef::Local(port) => port.upgrade().map(PortRef::Local),
+        }
+    }
+}
+
+/// Ends the wait of a thread in its own port, which says that it timed out.
+pub(crate) enum Poke {
+    Shared(Arc<epoll::Port>),
+    Local(Arc<local::Remote>),
+}
+
+impl Poke {
+    pub fn poke(&self) {
+        match self {
+            Poke::Shared(port) => port.poke(),
+            Poke::Local(remote) => remote.poke(),
         }
     }
 }

@@ -10,8 +10,10 @@ use crate::home::{Home, Shared};
 ///
 /// | last word | the completion is |
 /// |---|---|
+/// | [`.wait()`](Operation::wait), [`.wait_timeout(d)`](Operation::wait_timeout) | what the call returns |
 /// | [`.packet(block)`](Operation::packet) | a packet on the port the object is associated with |
 /// | [`.then(f)`](Operation::then) | a call of `f` by a thread inside that port's `get` |
+/// | `.await` | what the future gives, on any executor |
 /// | [`.start()`](Operation::start) | an [`Overlapped`](crate::Overlapped) handle: ask, wait, cancel |
 #[must_use = "an operation does nothing until a delivery is chosen: .packet(block) or .start()"]
 pub struct Operation<'o, C, T, H: Home = Shared> {

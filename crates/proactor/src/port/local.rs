@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use super::entry::{Outcome, Packet};
+use super::entry::{Entry, Outcome, Packet};
 use super::key::Key;
 use super::{Batch, RefusedPost, contract, entry_of, refused_post};
-use crate::backend;
+use crate::backend::{self, Got};
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::home::Local;
@@ -101,15 +101,34 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// what gathered, and to wait.
     #[inline]
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let (got, entry) = super::past_handlers(wait.into(), |wait| self.inner.get_one(wait))?;
+        let (got, entry) = super::past_handlers(wait.into(), |wait| self.one(wait))?;
         // SAFETY: the entry came from this port, whose blocks and keys are B and K.
         Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
     /// As [`CompletionPort::get_many`](crate::CompletionPort::get_many).
     pub fn get_many(&self, batch: &mut Batch<B, K, Local>, wait: impl Into<Wait>) -> Result<bool, Error> {
-        let got = self.inner.get(&mut batch.fetch()?, wait.into())?;
+        let wait = wait.into();
+        let mut got = self.inner.get(&mut batch.fetch()?, wait)?;
+        while got == Got::TimedOut && !wait.is_over() {
+            got = self.inner.get(&mut batch.fetch()?, wait)?;
+        }
         batch.fetched(got, || self.inner.clone(), |_| false)
+    }
+
+    /// One entry. A waker of `block_on` that was used too late ends a wait of the backend's early.
+    #[inline]
+    fn one(&self, wait: Wait) -> Result<(Got, Option<Entry>), Error> {
+        loop {
+            match self.inner.get_one(wait)? {
+                (Got::TimedOut, None) if !wait.is_over() => {}
+                ended => return Ok(ended),
+            }
+        }
+    }
+
+    pub(super) fn port(&self) -> &backend::PortRef {
+        &self.inner
     }
 
     /// Closes the port: packets nobody fetched are dropped with their blocks, operations whose packets could only have

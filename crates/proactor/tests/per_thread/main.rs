@@ -19,6 +19,8 @@ mod threads;
 mod accepting;
 #[path = "../conformance/accepting_many.rs"]
 mod accepting_many;
+#[path = "../conformance/blocking.rs"]
+mod blocking;
 #[path = "../conformance/cancelling.rs"]
 mod cancelling;
 #[path = "../conformance/closing.rs"]
@@ -35,10 +37,14 @@ mod direct_files;
 mod disconnecting;
 #[path = "../conformance/errors.rs"]
 mod errors;
+#[path = "../conformance/every_delivery.rs"]
+mod every_delivery;
 #[path = "../conformance/files.rs"]
 mod files;
 #[path = "../conformance/files_as_a_whole.rs"]
 mod files_as_a_whole;
+#[path = "../conformance/futures.rs"]
+mod futures;
 #[path = "../conformance/getting.rs"]
 mod getting;
 #[path = "../conformance/getting_many.rs"]
@@ -47,6 +53,8 @@ mod getting_many;
 mod handlers;
 #[path = "../conformance/operation_block.rs"]
 mod operation_block;
+#[path = "../conformance/promises.rs"]
+mod promises;
 #[path = "../conformance/receiving_many.rs"]
 mod receiving_many;
 #[path = "../conformance/refusals.rs"]

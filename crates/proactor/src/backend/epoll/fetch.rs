@@ -1,6 +1,5 @@
 //! How a thread waits in the port: its slot, the queue, the poll, and what events mean.
 
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,9 +9,9 @@ use super::super::worker::{self, Inside};
 use super::lane::{HUP, READY};
 use super::port::{CLOSING, EVENTS, FEW, KICK, NESTED, Port, RING};
 use super::{monitor, reaper, sys, types};
-use crate::deliver::Packets;
+use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
-use crate::op::{Header, Lane};
+use crate::op::Lane;
 use crate::port::{Entry, Fetch};
 use crate::time::Wait;
 
@@ -36,8 +35,8 @@ impl Packets for ToFetch<'_, '_> {
         }
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        super::lane::bury(vec![header]);
+    fn after(&mut self, after: After) {
+        after.run();
     }
 }
 
@@ -98,6 +97,9 @@ impl Port {
             }
             if !out.is_empty() {
                 return self.leave_with(polled);
+            }
+            if self.poked.load(Ordering::Relaxed) && self.poked.swap(false, Ordering::SeqCst) {
+                return Got::TimedOut;
             }
             if nothing && !queued && wait.is_over() {
                 return if self.pop_into(out) { self.leave_with(polled) } else { Got::TimedOut };

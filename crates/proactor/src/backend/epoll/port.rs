@@ -8,7 +8,6 @@
 //! | `waitables` +1, then `idle` is looked at | a thread leaving the poll: idle −1, then `waitables` is looked at: one of them arms the library's thread |
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -22,10 +21,10 @@ use super::files::Files;
 use super::lane::Slot;
 use super::slab::Slab;
 use super::{monitor, object, reaper, sys, types};
-use crate::deliver::Packets;
+use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Which};
-use crate::op::{Header, Lane};
+use crate::op::Lane;
 use crate::port::Entry;
 use crate::time::Wait;
 
@@ -67,6 +66,8 @@ pub(crate) struct Port {
     serves: Serves,
     /// Operations of a port with an owner that the blocking pool has.
     pooled: AtomicUsize,
+    /// The owner's wait is to end without a packet.
+    pub(super) poked: AtomicBool,
     /// Handlers of a closed port with an owner that another thread came upon.
     left: Mutex<Vec<Entry>>,
     pub(super) this: Weak<Port>,
@@ -91,8 +92,8 @@ impl Packets for ToQueue<'_> {
         self.0.push(entry);
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        super::lane::bury(vec![header]);
+    fn after(&mut self, after: After) {
+        after.run();
     }
 }
 
@@ -132,6 +133,7 @@ impl Port {
             watched: AtomicBool::new(!plan.block_monitor),
             serves,
             pooled: AtomicUsize::new(0),
+            poked: AtomicBool::new(false),
             left: Mutex::default(),
             this: this.clone(),
         }))
@@ -245,6 +247,12 @@ impl Port {
             self.drop_queued();
         }
         Ok(())
+    }
+
+    /// Ends the wait of a port's only thread, or its next, from any thread.
+    pub fn poke(&self) {
+        self.poked.store(true, Ordering::SeqCst);
+        sys::signal(&self.kick);
     }
 
     /// Gives fetched packets back unhandled, to be fetched first.

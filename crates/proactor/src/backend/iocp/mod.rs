@@ -53,7 +53,7 @@ pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use port::Port;
-pub(crate) use route::{PortRef, Remote, WeakRef};
+pub(crate) use route::{Poke, PortRef, Remote, WeakRef};
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
 
 use super::{Backend, BackendInfo};
@@ -65,6 +65,11 @@ pub(crate) fn check_fork() -> Result<(), Error> {
 }
 
 /// Runs `f`, which may block. The kernel sees a thread of a port block, wherever it does, and releases another.
+/// Every read goes through the kernel's queue of its handle.
+pub(crate) fn read_cached(_: &crate::handle::Object, _: &crate::buf::Buffers, _: u64) -> Option<usize> {
+    None
+}
+
 pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
     f()
 }

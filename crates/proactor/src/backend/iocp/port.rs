@@ -24,10 +24,10 @@ use super::inside::{self, Members};
 use super::lanes::Core;
 use super::object;
 use super::sys::{Dequeued, Iocp};
-use crate::deliver::{self, Packets};
+use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
 use crate::handle::Which;
-use crate::op::{Header, Op, free_block, thread_number};
+use crate::op::{Header, Op, thread_number};
 use crate::port::{Entry, Fetch};
 use crate::shim::{Arc, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Wait;
@@ -61,6 +61,8 @@ pub(crate) struct Port {
     serves: Serves,
     /// A thread's own port has a way in for others, so its blocks are `Send`.
     open_to_others: AtomicBool,
+    /// The owner's wait is to end without a packet.
+    poked: AtomicBool,
     /// Handlers of a closed port with an owner that another thread came upon: what they hold need not be `Send`.
     left: Mutex<Vec<Entry>>,
     this: Weak<Port>,
@@ -97,9 +99,9 @@ impl Packets for ToFetch<'_, '_> {
         }
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        // SAFETY: `deliver` handed the block over as dead: both its owners have left it. No lock is held.
-        deliver::unharmed(|| unsafe { free_block(header) });
+    fn after(&mut self, after: After) {
+        // No lock is held.
+        after.run();
     }
 }
 
@@ -113,7 +115,7 @@ impl Packets for ToFront<'_> {
         self.0.front_len.store(front.len(), Ordering::SeqCst);
     }
 
-    fn bury(&mut self, _: NonNull<Header>) {
+    fn after(&mut self, _: After) {
         unreachable!("the kernel's packets are those of packet operations");
     }
 }
@@ -145,6 +147,7 @@ impl Port {
             objects: Mutex::default(),
             serves,
             open_to_others: AtomicBool::new(false),
+            poked: AtomicBool::new(false),
             left: Mutex::default(),
             this: this.clone(),
         }))
@@ -328,6 +331,9 @@ impl Port {
                 }
                 return Ok(Got::Entries);
             }
+            if self.poked.load(Ordering::Relaxed) && self.poked.swap(false, Ordering::SeqCst) {
+                return Ok(Got::TimedOut);
+            }
             let timed_out = self.fetch(out, wait)?;
             if !out.is_empty() {
                 return Ok(Got::Entries);
@@ -412,6 +418,12 @@ impl Port {
         if self.stows.load(Ordering::SeqCst) {
             drop(lock(&self.stowing));
         }
+    }
+
+    /// Ends the wait of a port's only thread, or its next, from any thread.
+    pub(super) fn poke(&self) {
+        self.poked.store(true, Ordering::SeqCst);
+        self.tell_of_front();
     }
 
     fn tell_of_front(&self) {

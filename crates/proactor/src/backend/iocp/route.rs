@@ -54,6 +54,11 @@ impl PortRef {
         sleep(wait)
     }
 
+    /// What ends this thread's own wait in it, from any thread.
+    pub fn poker(&self) -> Poke {
+        Poke(self.0.clone())
+    }
+
     /// The way in for other threads.
     pub fn remote(&self) -> Remote {
         self.0.open_to_others();
@@ -82,6 +87,15 @@ impl WeakRef {
 
     pub fn upgrade(&self) -> Option<PortRef> {
         self.0.upgrade().map(PortRef)
+    }
+}
+
+/// Ends the wait of a thread in its own port, which says that it timed out.
+pub(crate) struct Poke(Arc<Port>);
+
+impl Poke {
+    pub fn poke(&self) {
+        self.0.poke();
     }
 }
 

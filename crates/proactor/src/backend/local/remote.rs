@@ -3,6 +3,7 @@
 //! | atomic | partner |
 //! |---|---|
 //! | queue push, fence, `asleep` swap | `asleep` store, fence, queue look: one of the two sees the other |
+//! | `poked` store, fence, `asleep` swap | `asleep` store, fence, `poked` look: the same |
 //! | queue push, `closed` load | `closed` store, queue emptied: one of the two drops the packet |
 
 use std::os::fd::OwnedFd;
@@ -20,6 +21,8 @@ pub(crate) struct Remote {
     /// The owner waits in the kernel, or is about to.
     asleep: AtomicBool,
     closed: AtomicBool,
+    /// The owner's wait is to end without a packet.
+    poked: AtomicBool,
     pub wake: OwnedFd,
     contract: Contract,
 }
@@ -30,6 +33,7 @@ impl Remote {
             queue: SegQueue::new(),
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            poked: AtomicBool::new(false),
             wake: eventfd()?,
             contract,
         })
@@ -41,14 +45,24 @@ impl Remote {
             return Err(entry);
         }
         self.queue.push(entry);
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
-            signal(&self.wake);
-        }
+        self.rouse();
         if self.is_closed() {
             self.drain();
         }
         Ok(())
+    }
+
+    fn rouse(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            signal(&self.wake);
+        }
+    }
+
+    /// Ends the owner's wait, or its next, from any thread.
+    pub fn poke(&self) {
+        self.poked.store(true, Ordering::SeqCst);
+        self.rouse();
     }
 
     pub fn is_closed(&self) -> bool {
@@ -61,11 +75,17 @@ impl Remote {
         self.queue.pop()
     }
 
-    /// Whether the owner may wait; a post from now on wakes it.
+    /// Whether there was a poke since the last look.
+    #[inline]
+    pub fn take_poke(&self) -> bool {
+        self.poked.load(Ordering::Relaxed) && self.poked.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether the owner may wait; a post or a poke from now on wakes it.
     pub fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        self.queue.is_empty()
+        self.queue.is_empty() && !self.poked.load(Ordering::SeqCst)
     }
 
     pub fn wake_up(&self) {
