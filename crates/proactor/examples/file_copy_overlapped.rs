@@ -15,7 +15,7 @@ const PIECE: usize = 256 * 1024;
 /// What a piece is waiting for.
 enum Piece {
     Read(Overlapped<Fill<Vec<u8>>, ()>, u64),
-    Write(Overlapped<Drain<Vec<u8>>, ()>, u64),
+    Write(Overlapped<Drain<Vec<u8>>, ()>),
 }
 
 impl Piece {
@@ -26,7 +26,7 @@ impl Piece {
     fn operation(&self) -> &dyn Waitable {
         match self {
             Piece::Read(read, _) => read,
-            Piece::Write(write, _) => write,
+            Piece::Write(write) => write,
         }
     }
 }
@@ -59,9 +59,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 read.result?;
                 let mut buffer = read.buffer;
                 buffer.truncate(PIECE);
-                pieces.push(Piece::Write(to.write_at(buffer, at).start()?, at));
+                pieces.push(Piece::Write(to.write_at(buffer, at).start()?));
             }
-            Piece::Write(written, _) => {
+            Piece::Write(written) => {
                 let written = written.wait();
                 written.result?;
                 copied += written.bytes as u64;

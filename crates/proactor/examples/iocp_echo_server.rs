@@ -89,7 +89,7 @@ fn go_on(packet: Packet<PerIo, Arc<PerHandle>>) -> Result<(), Error> {
             io.filled = packet.done.bytes;
             io.mode = Mode::Write;
             // WSASend of what came, from the same buffer.
-            io.packet(|io| io.stream.send(within(|io: &PerIo| &io.buffer[..io.filled])))?;
+            io.packet(|io| io.stream.send(within(|io: &mut PerIo| &io.buffer[..io.filled])))?;
             Ok(())
         }
         Mode::Write => {

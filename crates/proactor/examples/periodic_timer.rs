@@ -3,8 +3,8 @@
 //!
 //!     cargo run --release --example periodic_timer -- [PERIOD IN MILLISECONDS] [TICKS]
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use proactor::sync::{Event, Waited, alertable};
@@ -21,22 +21,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ctrlc::set_handler(move || signal.set())?;
 
     // CreateWaitableTimer and SetWaitableTimer: due after one period, then periodically, with a completion routine.
-    let timer = WaitableTimer::auto();
-    let (ticks, start) = (Rc::new(Cell::new(0)), Instant::now());
+    let timer = WaitableTimer::auto()?;
+    let (ticks, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
     let count = ticks.clone();
-    timer.set(period).period(period).routine(move |_| {
-        count.set(count.get() + 1);
-        println!("tick {} after {:.1?}", count.get(), start.elapsed());
+    timer.set_routine(period, period, move || {
+        let tick = count.fetch_add(1, Ordering::Relaxed) + 1;
+        println!("tick {tick} after {:.1?}", start.elapsed());
     })?;
 
     println!("a tick every {period:?}; Ctrl-C ends");
-    while ticks.get() < most {
+    while ticks.load(Ordering::Relaxed) < most {
         // WaitForSingleObjectEx: the event ends the loop, a routine that ran goes round.
         if let Waited::Signalled(_) = alertable::wait_one(&stop, None)? {
             break;
         }
     }
     timer.cancel();
-    println!("{} ticks", ticks.get());
+    println!("{} ticks", ticks.load(Ordering::Relaxed));
     Ok(())
 }

@@ -47,6 +47,10 @@ pub mod time;
 #[cfg(all(test, loom))]
 mod models;
 
+/// The names of Win32 and of Asio, and what stands for them here.
+#[doc = include_str!("../docs/win32.md")]
+pub mod win32 {}
+
 /// The README's code is compiled with the other examples.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
@@ -60,7 +64,7 @@ pub use buf::{
     GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut, WithinMut, within,
     within_list, within_list_mut, within_mut,
 };
-pub use deliver::Overlapped;
+pub use deliver::{Overlapped, Promise, Promised, block_on, promise};
 pub use error::{Code, Error, Refused};
 pub use handle::{AsObject, Limits};
 pub use home::{Carries, Home, Local, Shared};

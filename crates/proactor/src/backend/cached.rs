@@ -18,6 +18,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::{RawBuf, direct};
+use crate::buf::Buffers;
 use crate::handle::Object;
 use crate::op::Work;
 
@@ -54,16 +55,28 @@ impl Tried {
 /// Reads what is cached; whether the read is over.
 #[inline]
 pub(super) fn read(work: &mut Work, offset: u64, object: &Object) -> bool {
+    read_into(&work.buffers, &mut work.bytes, offset, object)
+}
+
+/// A whole read of what is cached, for a thread that waits for it: its byte count, or nothing was to be had that way.
+#[inline]
+pub(crate) fn read_cached(object: &Object, buffers: &Buffers, offset: u64) -> Option<usize> {
+    let mut bytes = 0;
+    read_into(buffers, &mut bytes, offset, object).then_some(bytes)
+}
+
+#[inline]
+fn read_into(buffers: &Buffers, bytes: &mut usize, offset: u64, object: &Object) -> bool {
     let fd = object.sys.raw();
     if fd < 0 || !object.sys.tried.wants(fd) {
         return false;
     }
-    let total = work.buffers.total();
+    let total = buffers.total();
     loop {
-        let at = offset.saturating_add(work.bytes as u64).cast_signed();
-        let got = work.buffers.with_rest(work.bytes, |bufs| {
-            // SAFETY: the block owns the buffers until its operation completes, which is after this call; the operation holds
-            // the object, and with it the descriptor.
+        let at = offset.saturating_add(*bytes as u64).cast_signed();
+        let got = buffers.with_rest(*bytes, |bufs| {
+            // SAFETY: the buffers are the caller's and writable; its handle or its operation holds the object, and with it the
+            // descriptor.
             unsafe { libc::preadv2(fd, RawBuf::iovecs(bufs), bufs.len() as libc::c_int, at, libc::RWF_NOWAIT) }
         });
         let Ok(got) = usize::try_from(got) else {
@@ -73,8 +86,8 @@ pub(super) fn read(work: &mut Work, offset: u64, object: &Object) -> bool {
             }
             return false;
         };
-        work.bytes += got;
-        if got == 0 || work.bytes >= total {
+        *bytes += got;
+        if got == 0 || *bytes >= total {
             return true;
         }
     }

@@ -4,9 +4,13 @@
 //! with nothing of it in the kernel's hands. The match below is the only place that knows the deliveries; a new one is
 //! a variant of [`Delivery`], an arm here, and a module with its front.
 
+mod after;
+mod blocking;
+mod future;
 pub(crate) mod handler;
 pub(crate) mod overlapped;
 pub(crate) mod packet;
+mod promise;
 pub(crate) mod routine;
 
 use std::ptr::NonNull;
@@ -18,14 +22,16 @@ use crate::handle::Handle;
 use crate::op::{Delivery, Header, Op, Value, take_shell};
 use crate::port::Entry;
 
+pub(crate) use after::{After, Later};
+pub use future::block_on;
 pub use overlapped::Overlapped;
+pub use promise::{Promise, Promised, promise};
 
 /// Where a backend puts completed packets: a port's queue, or the thread that is fetching right now.
 pub(crate) trait Packets {
     fn packet(&mut self, entry: Entry);
-    /// Frees a block whose handle was dropped before its completion. Runs user code (the cargo's drop), so a backend
-    /// that holds something does it later.
-    fn bury(&mut self, header: NonNull<Header>);
+    /// User code that the delivery leaves to run: a backend that holds something does it later.
+    fn after(&mut self, after: After);
 }
 
 /// Delivers a settled operation.
@@ -45,14 +51,10 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
         }
         match &(*block).delivery {
             Delivery::Packet | Delivery::Part | Delivery::Handler(_) => packets.packet(Entry::of_block(header)),
-            Delivery::Overlapped(_) => {
-                if overlapped::complete(header) {
-                    packets.bury(header);
-                }
-            }
+            Delivery::Overlapped(_) => overlapped::complete(header, packets),
             Delivery::Routine(_) => {
                 if routine::complete(header) {
-                    packets.bury(header);
+                    packets.after(After::Free(header));
                 }
             }
             Delivery::None => unreachable!("an operation without a delivery was started"),

@@ -8,16 +8,22 @@
 //! | GONE | the handle's drop | the completer frees the block; if COMPLETE stood already, the drop does |
 //! | WAITING | a waiting handle | the completer wakes the word |
 //! | EVENT | the handle, after it made the event | the completer sets the event |
+//! | WAKER | the polling handle, after it filled the slot | the slot is whoever's clears the flag: the completer's, to wake, or the handle's, to fill it again |
 //!
 //! Every change is one read-modify-write with AcqRel, so COMPLETE and each other flag see one another in one order. The
-//! completer takes its own copy of the event before it sets COMPLETE, and wakes by address alone: the handle may have
-//! freed the block by then.
+//! completer takes its own copy of the event, and the waker out of its slot, before it sets COMPLETE, and wakes by address
+//! alone: the handle may have freed the block by then.
+//!
+//! A poll that finds WAKER cleared by the completer knows that COMPLETE is about to follow, and has itself polled again. Only
+//! one thread polls at a time (`&mut`), but each poll may come from another, with another waker.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
+use super::{After, Packets};
 use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
 use crate::error::{Code, Error, Refused};
@@ -26,28 +32,38 @@ use crate::home::{Home, Local, Shared as AnyThread};
 use crate::op::{
     Brings, Completion, Delivery, Done, Header, Layered, Operation, Ticket, alloc_block, begin, free_block, free_shell,
 };
-use crate::shim::{AtomicU32, Ordering};
+use crate::shim::{AtomicU32, Ordering, UnsafeCell};
 use crate::sync::Event;
 use crate::sync::blocking::On;
 use crate::sync::current::ThreadState;
 use crate::sync::object::Core;
 use crate::sync::waitable::sealed::Sealed;
-use crate::time::Wait;
+use crate::time::{NOWHERE, Wait};
 
 const COMPLETE: u32 = 1;
 const GONE: u32 = 2;
 const WAITING: u32 = 4;
 const EVENT: u32 = 8;
+const WAKER: u32 = 16;
 
 /// The part of an overlapped block that handle and completer share.
 pub(crate) struct Shared {
     state: AtomicU32,
     event: OnceLock<Event>,
+    waker: UnsafeCell<Option<Waker>>,
 }
+
+// SAFETY: the waker's slot is touched only by who cleared WAKER, or by the handle while it stands cleared.
+unsafe impl Sync for Shared {}
 
 impl Shared {
     pub fn new() -> Shared {
-        Shared { state: AtomicU32::new(0), event: OnceLock::new() }
+        Shared { state: AtomicU32::new(0), event: OnceLock::new(), waker: UnsafeCell::new(None) }
+    }
+
+    /// Of an operation that is over before it began.
+    pub fn complete() -> Shared {
+        Shared { state: AtomicU32::new(COMPLETE), event: OnceLock::new(), waker: UnsafeCell::new(None) }
     }
 
     pub fn is_complete(&self) -> bool {
@@ -55,15 +71,25 @@ impl Shared {
     }
 
     /// Publishes the completion; whether the handle had gone, so that the block is the completer's to free. If not, the
-    /// block may be gone when this returns.
+    /// block may be gone when this returns. The waker, if any, is the caller's to wake.
     ///
     /// # Safety
     /// `shared` is valid until COMPLETE is set in it, which this does once.
-    pub unsafe fn publish(shared: *const Shared) -> bool {
+    pub unsafe fn publish(shared: *const Shared) -> (bool, Option<Waker>) {
         // SAFETY: valid until the compare-exchange below succeeds, as the caller promises.
         let (word, mut seen) = unsafe { (&raw const (*shared).state, (*shared).state.load(Ordering::Acquire)) };
-        let mut event = None;
+        let (mut event, mut waker) = (None, None);
         loop {
+            if seen & WAKER != 0 {
+                // SAFETY: as above; who cleared the flag has the slot.
+                unsafe {
+                    seen = (*word).fetch_and(!WAKER, Ordering::AcqRel);
+                    if seen & WAKER != 0 {
+                        waker = (*shared).waker.with_mut(|slot| (*slot).take());
+                        seen &= !WAKER;
+                    }
+                }
+            }
             if seen & EVENT != 0 && event.is_none() {
                 // SAFETY: as above; EVENT was set after the event was made.
                 event = unsafe { (*shared).event.get().cloned() };
@@ -80,7 +106,44 @@ impl Shared {
         if seen & WAITING != 0 {
             backend::futex_wake_all(word);
         }
-        seen & GONE != 0
+        (seen & GONE != 0, waker)
+    }
+
+    /// Leaves a waker, in place of the one a poll before this left, if it did; whether the operation is complete instead.
+    ///
+    /// # Safety
+    /// Only the handle calls it, which is borrowed exclusively.
+    pub unsafe fn register(&self, waker: &Waker, again: bool) -> bool {
+        if again {
+            let seen = self.state.fetch_and(!WAKER, Ordering::AcqRel);
+            if seen & COMPLETE != 0 {
+                return true;
+            }
+            if seen & WAKER == 0 {
+                // The completer has the slot.
+                waker.wake_by_ref();
+                return false;
+            }
+        }
+        self.waker.with_mut(|slot| {
+            // SAFETY: WAKER is clear, and only this handle sets it.
+            let slot = unsafe { &mut *slot };
+            if !slot.as_ref().is_some_and(|old| old.will_wake(waker)) {
+                *slot = Some(waker.clone());
+            }
+        });
+        self.state.fetch_or(WAKER, Ordering::AcqRel) & COMPLETE != 0
+    }
+
+    /// Drops the waker that a poll left, on this thread: the task may end long before the operation does.
+    ///
+    /// # Safety
+    /// As for `register`, which was called.
+    pub unsafe fn unregister(&self) {
+        if self.state.fetch_and(!WAKER, Ordering::AcqRel) & WAKER != 0 {
+            // SAFETY: who cleared the flag has the slot.
+            drop(self.waker.with_mut(|slot| unsafe { (*slot).take() }));
+        }
     }
 
     /// The handle goes; whether the block is its to free.
@@ -111,11 +174,11 @@ impl Shared {
     }
 }
 
-/// Completes an overlapped block; whether its handle had gone, and the block is the caller's to free.
+/// Completes an overlapped block.
 ///
 /// # Safety
-/// As `deliver::complete`: the caller owns the operation, and gives the block up unless told otherwise.
-pub(crate) unsafe fn complete(header: NonNull<Header>) -> bool {
+/// As `deliver::complete`: the caller owns the operation, and gives the block up.
+pub(super) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packets) {
     // SAFETY: the block lives until `publish` sets COMPLETE in it.
     unsafe {
         let shared = match &(*header.as_ptr()).delivery {
@@ -125,8 +188,26 @@ pub(crate) unsafe fn complete(header: NonNull<Header>) -> bool {
         if let Some(home) = (*header.as_ptr()).object.as_ref().and_then(|object| object.as_ref().home()) {
             home.port.attended();
         }
-        Shared::publish(shared)
+        let (gone, waker) = Shared::publish(shared);
+        if let Some(waker) = waker {
+            packets.after(After::Wake(waker));
+        }
+        if gone {
+            packets.after(After::Free(header));
+        }
     }
+}
+
+/// What a handle knows of its operation without looking.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Started,
+    /// A poll left a waker.
+    Polled,
+    /// It never began: its buffer goes back as it came.
+    Refused,
+    /// The result was taken by a poll; the block is gone.
+    Taken,
 }
 
 /// A started operation: `OVERLAPPED` and `GetOverlappedResult` in one value.
@@ -140,6 +221,7 @@ pub(crate) unsafe fn complete(header: NonNull<Header>) -> bool {
 pub struct Overlapped<C: Cargo, T, H: Home = AnyThread> {
     header: NonNull<Header>,
     ticket: Ticket,
+    pub(super) stage: Stage,
     kind: PhantomData<(C, T, H)>,
 }
 
@@ -170,6 +252,30 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(self) -> Result<Overlapped<C, T, H>, Refused<C::Back>> {
+        self.try_start().map_err(|(header, error)| {
+            // SAFETY: the block was refused, so it is this call's: its cargo is read out once, and the shell freed.
+            unsafe {
+                let back = (&raw const (*header.cast::<Layered<C>>().as_ptr()).cargo).read().give_back();
+                free_shell(header);
+                Refused { error, back }
+            }
+        })
+    }
+
+    /// As `start`; a refused operation is complete, with the reason for its result.
+    pub(super) fn start_anyway(self) -> Overlapped<C, T, H> {
+        self.try_start().unwrap_or_else(|(mut header, error)| {
+            // SAFETY: as in `start`.
+            let header_mut = unsafe { header.as_mut() };
+            header_mut.delivery = Delivery::Overlapped(Shared::complete());
+            header_mut.work.result = Err(error);
+            let ticket = Ticket { block: header.as_ptr() as usize, sequence: 0, place: NOWHERE };
+            Overlapped { header, ticket, stage: Stage::Refused, kind: PhantomData }
+        })
+    }
+
+    /// Starts it, or gives the block back.
+    fn try_start(self) -> Result<Overlapped<C, T, H>, (NonNull<Header>, Error)> {
         let Operation { handle, op, cargo, .. } = self;
         let header = alloc_block(cargo);
         // SAFETY: a fresh block, ours alone until `start`.
@@ -181,23 +287,22 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
             });
             let (home, budget) = match admitted {
                 Ok(admitted) => admitted,
-                Err(error) => {
-                    let back = (&raw const (*layered).cargo).read().give_back();
-                    free_shell(header);
-                    return Err(Refused { error, back });
-                }
+                Err(error) => return Err((header, error.of(op.kind()))),
             };
             (*layered).header.work.budget = budget;
             let mut ticket = begin(&mut (*layered).header, op, Some(handle.object()), Delivery::Overlapped(Shared::new()));
             home.port.attend();
             ticket.place = backend::start(header);
-            Ok(Overlapped { header, ticket, kind: PhantomData })
+            Ok(Overlapped { header, ticket, stage: Stage::Started, kind: PhantomData })
         }
     }
 }
 
 impl<C: Cargo, T, H: Home> Overlapped<C, T, H> {
-    fn shared(&self) -> &Shared {
+    /// # Panics
+    /// If a poll took the result, as futures do.
+    pub(super) fn shared(&self) -> &Shared {
+        assert!(self.stage != Stage::Taken, "the result of this operation was taken when it was awaited");
         // SAFETY: a block lives as long as its handle; `delivery` is not written between start and free.
         match unsafe { &(*self.header.as_ptr()).delivery } {
             Delivery::Overlapped(shared) => shared,
@@ -205,11 +310,11 @@ impl<C: Cargo, T, H: Home> Overlapped<C, T, H> {
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.shared().is_complete()
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Taken || self.shared().is_complete()
     }
 
-    fn request_cancel(&self) -> bool {
+    pub(super) fn request_cancel(&self) -> bool {
         // SAFETY: `object` is written at start and when the block is freed, not in between; the block keeps the object,
         // the handle keeps the block.
         match unsafe { (*self.header.as_ptr()).object } {
@@ -246,7 +351,11 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
         self.take()
     }
 
-    fn wait_over(&self, wait: Wait) -> bool {
+    /// Whether it is complete before the end of `wait`.
+    pub(super) fn wait_over(&self, wait: Wait) -> bool {
+        if self.is_over() {
+            return true;
+        }
         // SAFETY: `object` is written at start and when the block is freed, not in between; the handle keeps the block.
         let Some(object) = (unsafe { (*self.header.as_ptr()).object }) else { return self.is_over() };
         let state = ThreadState::current();
@@ -289,11 +398,15 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
     }
 
     /// In a forked child, of an operation that was pending: the parent's completes; nobody completes or reads this copy.
-    fn orphaned(self) -> Completion<T, C::Back> {
+    fn orphaned(mut self) -> Completion<T, C::Back> {
+        self.orphan();
+        self.take_it()
+    }
+
+    pub(super) fn orphan(&mut self) {
         // SAFETY: the child has this one thread, and every way to the operation but this handle fails there: the block,
         // a copy in the child's own memory, is the handle's.
         unsafe { (*self.header.as_ptr()).work.settle(0, Err(Error::new(Code::Forked))) };
-        self.take_it()
     }
 
     /// Asks for cancellation (`CancelIoEx`). The operation still completes, with [`Code::Cancelled`] or with the real
@@ -311,21 +424,24 @@ impl<C: Cargo, T: Brings, H: Home> Overlapped<C, T, H> {
     }
 
     /// Takes the result of a complete operation.
-    fn take(self) -> Completion<T, C::Back> {
+    pub(super) fn take(mut self) -> Completion<T, C::Back> {
         debug_assert!(self.is_complete());
         self.take_it()
     }
 
-    fn take_it(self) -> Completion<T, C::Back> {
-        let this = std::mem::ManuallyDrop::new(self);
+    /// The same. The operation is complete, or nobody's but this handle's; nothing is left in the handle.
+    pub(super) fn take_it(&mut self) -> Completion<T, C::Back> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Taken);
+        assert!(stage != Stage::Taken, "the result of this operation was taken when it was awaited");
         // SAFETY: COMPLETE was read with acquire, so the completer is through with the block and it is the handle's
         // alone; the cargo is read out once and the shell freed.
         unsafe {
-            let layered = this.header.cast::<Layered<C>>().as_ptr();
+            let layered = self.header.cast::<Layered<C>>().as_ptr();
             let (bytes, result) = Done::take(&mut (*layered).header.work).typed();
             let cargo = (&raw const (*layered).cargo).read();
-            free_shell(this.header);
-            Completion { bytes, result, buffer: cargo.finish(bytes) }
+            free_shell(self.header);
+            let buffer = if stage == Stage::Refused { cargo.give_back() } else { cargo.finish(bytes) };
+            Completion { bytes, result, buffer }
         }
     }
 }
@@ -348,6 +464,13 @@ impl<C: Cargo, T, H: Home> std::fmt::Debug for Overlapped<C, T, H> {
 
 impl<C: Cargo, T, H: Home> Drop for Overlapped<C, T, H> {
     fn drop(&mut self) {
+        if self.stage == Stage::Taken {
+            return;
+        }
+        if self.stage == Stage::Polled {
+            // SAFETY: polled, and borrowed exclusively. First, so that the cancel does not wake a task that is gone.
+            unsafe { self.shared().unregister() };
+        }
         if !self.is_over() {
             self.request_cancel();
         }

@@ -10,8 +10,10 @@ use crate::home::{Home, Shared};
 ///
 /// | last word | the completion is |
 /// |---|---|
+/// | [`.wait()`](Operation::wait), [`.wait_timeout(d)`](Operation::wait_timeout) | what the call returns |
 /// | [`.packet(block)`](Operation::packet) | a packet on the port the object is associated with |
 /// | [`.then(f)`](Operation::then) | a call of `f` by a thread inside that port's `get` |
+/// | `.await` | what the future gives, on any executor |
 /// | [`.start()`](Operation::start) | an [`Overlapped`](crate::Overlapped) handle: ask, wait, cancel |
 /// | [`.routine(f)`](Operation::routine) | a call of `f` on this thread, inside an alertable wait |
 #[must_use = "an operation does nothing until a delivery is chosen: .packet(block), .start() or .routine(f)"]

@@ -4,6 +4,7 @@
 //! have it: a bound thread counts against the concurrency until it waits again, blocks, or ends.
 
 mod batch;
+mod block_on;
 mod entry;
 mod key;
 mod local;

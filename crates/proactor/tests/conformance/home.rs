@@ -63,6 +63,16 @@ pub fn poster(port: &Arc<Port>) -> Arc<Port> {
     port.clone()
 }
 
+/// Runs a future of operations whose objects live `somewhere`.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    proactor::block_on(future)
+}
+
+/// Runs a future of operations on this port.
+pub fn block_on_port<F: Future>(_: &Port, future: F) -> F::Output {
+    proactor::block_on(future)
+}
+
 /// Lets the port's operations go on for a moment. On a shared port they do by themselves.
 pub fn turn() {
     std::thread::sleep(Duration::from_millis(1));

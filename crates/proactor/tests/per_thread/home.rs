@@ -54,6 +54,16 @@ pub fn somewhere<O: AsObject>(object: O) -> AtHome<O> {
     HERE.with(|here| here.home(object, 0))
 }
 
+/// Runs a future of operations whose objects live `somewhere`.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    HERE.with(|here| here.block_on(future))
+}
+
+/// Runs a future of operations on this port.
+pub fn block_on_port<F: Future>(port: &Port, future: F) -> F::Output {
+    port.block_on(future)
+}
+
 /// A way to post to the port from other threads.
 pub fn poster(port: &Rc<Port>) -> RemotePort<Io, usize> {
     port.remote()

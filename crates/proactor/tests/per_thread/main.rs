@@ -23,6 +23,8 @@ mod accepting_many;
 mod alertable_gets;
 #[path = "../conformance/apcs.rs"]
 mod apcs;
+#[path = "../conformance/blocking.rs"]
+mod blocking;
 #[path = "../conformance/cancelling.rs"]
 mod cancelling;
 #[path = "../conformance/closing.rs"]
@@ -44,10 +46,14 @@ mod disconnecting;
 mod errors;
 #[path = "../conformance/events.rs"]
 mod events;
+#[path = "../conformance/every_delivery.rs"]
+mod every_delivery;
 #[path = "../conformance/files.rs"]
 mod files;
 #[path = "../conformance/files_as_a_whole.rs"]
 mod files_as_a_whole;
+#[path = "../conformance/futures.rs"]
+mod futures;
 #[path = "../conformance/getting.rs"]
 mod getting;
 #[path = "../conformance/getting_many.rs"]
@@ -60,6 +66,8 @@ mod operation_block;
 mod own_calls;
 #[path = "../conformance/processes.rs"]
 mod processes;
+#[path = "../conformance/promises.rs"]
+mod promises;
 #[path = "../conformance/receiving_many.rs"]
 mod receiving_many;
 #[path = "../conformance/refusals.rs"]

@@ -318,3 +318,91 @@ fn closures_are_dropped_on_their_own_thread_whoever_posts() {
         assert_eq!(Rc::strong_count(&token), 1, "dropped, not lost");
     }
 }
+
+#[test]
+fn block_on_calls_handlers_and_keeps_packets_in_order() {
+    let port = port(1);
+    let (ours, mut peer) = homeless();
+    let ours = port.home(ours, 1);
+    let (promise, promised) = proactor::promise();
+    for tag in 0..3 {
+        port.post(tag, 0, None).unwrap();
+    }
+    ours.recv(vec![0; 16]).then(|done| promise.set(done.bytes)).unwrap();
+    port.post(3, 0, None).unwrap();
+    peer.write_all(b"hello").unwrap();
+    assert_eq!(port.block_on(promised).unwrap(), 5);
+    for tag in 0..4 {
+        assert_eq!(success(&port).key, tag);
+    }
+    nothing(&port);
+}
+
+#[test]
+fn block_on_is_woken_by_other_threads() {
+    let port = port(1);
+    for _ in 0..200 {
+        let (promise, promised) = proactor::promise();
+        let setter = worker(move || promise.set(1));
+        assert_eq!(port.block_on(promised).unwrap(), 1);
+        setter.join();
+    }
+    // A wait after it knows nothing of late wakers.
+    nothing(&port);
+}
+
+#[test]
+fn a_late_waker_does_not_end_a_later_wait() {
+    let port = port(1);
+    let (mut waker, mut polled) = (None, 0);
+    port.block_on(std::future::poll_fn(|cx| {
+        polled += 1;
+        waker = Some(cx.waker().clone());
+        std::task::Poll::Ready(())
+    }));
+    assert_eq!(polled, 1);
+    let waker = waker.unwrap();
+    let late = worker(move || waker.wake());
+    late.join();
+    let began = std::time::Instant::now();
+    nothing(&port);
+    assert!(began.elapsed() >= SHORT);
+    let mut batch = Batch::<Io, usize>::with_capacity(4);
+    assert!(!port.get_many(&mut batch, SHORT).unwrap());
+}
+
+#[test]
+fn block_on_goes_on_when_its_port_is_closed() {
+    let port = port(1);
+    let (promise, promised) = proactor::promise();
+    let mut setter = None;
+    let mut promise = Some(promise);
+    let value = port.block_on(async {
+        port.close();
+        let promise = promise.take().unwrap();
+        setter = Some(worker(move || {
+            std::thread::sleep(SHORT);
+            promise.set(7);
+        }));
+        promised.await
+    });
+    assert_eq!(value.unwrap(), 7);
+    setter.unwrap().join();
+}
+
+#[test]
+fn a_task_may_get_packets_itself() {
+    let port = port(1);
+    port.post(1, 0, None).unwrap();
+    let (promise, promised) = proactor::promise();
+    let setter = worker(move || {
+        std::thread::sleep(SHORT);
+        promise.set(());
+    });
+    let key = port.block_on(async {
+        promised.await.unwrap();
+        success(&port).key
+    });
+    assert_eq!(key, 1);
+    setter.join();
+}

@@ -1,6 +1,5 @@
 //! How a thread waits in the port: its slot, the queue, the poll, and what events mean.
 
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,9 +10,9 @@ use super::super::worker::{self, Inside};
 use super::lane::{HUP, READY};
 use super::port::{CLOSING, EVENTS, FEW, KICK, NESTED, Port, RING, TIMERS};
 use super::{monitor, pace, reaper, sys, types};
-use crate::deliver::Packets;
+use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
-use crate::op::{Header, Lane};
+use crate::op::Lane;
 use crate::port::{Entry, Fetch};
 use crate::time::Wait;
 
@@ -34,8 +33,8 @@ impl Packets for ToFetch<'_, '_> {
         }
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        super::lane::bury(vec![header]);
+    fn after(&mut self, after: After) {
+        after.run();
     }
 }
 

@@ -28,7 +28,7 @@ use std::ptr::{self, NonNull};
 use super::super::fifo::Fifo;
 use super::perform::{self, Step};
 use super::port::Port;
-use crate::deliver::{self, Packets};
+use crate::deliver::{self, After, Later, Packets};
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Which};
 use crate::op::{Header, Lane as Side, Op, Value};
@@ -206,11 +206,10 @@ unsafe impl Sync for Slot {}
 // SAFETY: the pointers inside are operations, whose blocks may be worked on by any thread.
 unsafe impl Send for Slot {}
 
-/// Deliveries made while a lane is owned: packets go on at once, dead blocks only after the lane is free again, because
-/// dropping them runs user code.
+/// Deliveries made while a lane is owned: packets go on at once, user code runs only after the lane is free again.
 struct Within<'a, P> {
     packets: &'a mut P,
-    dead: Vec<NonNull<Header>>,
+    later: Later,
 }
 
 impl<P: Packets> Packets for Within<'_, P> {
@@ -218,8 +217,8 @@ impl<P: Packets> Packets for Within<'_, P> {
         self.packets.packet(entry);
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        self.dead.push(header);
+    fn after(&mut self, after: After) {
+        self.later.push(after);
     }
 }
 
@@ -321,13 +320,13 @@ impl Slot {
         let owned = unsafe { &mut *lane.owned.get() };
         lane.drain_inbox(owned);
         let meant = owned.remove(which);
-        let mut within = Within { packets: &mut *packets, dead: Vec::new() };
+        let mut within = Within { packets: &mut *packets, later: Later::new() };
         for header in &meant {
             abort(*header, Error::new(Code::Cancelled), port, &mut within);
         }
-        let dead = within.dead;
+        let later = within.later;
         self.work(lane, flags, port, packets);
-        bury(dead);
+        later.run();
         meant.len()
     }
 
@@ -358,7 +357,7 @@ impl Slot {
     /// Works a lane that the caller owns, until nothing is left to do, and leaves it.
     #[inline]
     fn work(&self, lane: &Lane, mut flags: u32, port: &Port, packets: &mut impl Packets) {
-        let mut within = Within { packets, dead: Vec::new() };
+        let mut within = Within { packets, later: Later::new() };
         let mut closed = false;
         loop {
             // SAFETY: BUSY is ours until `release` below succeeds.
@@ -382,12 +381,12 @@ impl Slot {
                 Err(news) => flags = news | idle,
             }
         }
-        let dead = within.dead;
+        let later = within.later;
         if closed && self.open_lanes.fetch_sub(1, Ordering::AcqRel) == 1 {
             port.vacate(self);
         }
         port.settled();
-        bury(dead);
+        later.run();
     }
 
     #[inline]
@@ -451,14 +450,6 @@ fn abort(header: NonNull<Header>, error: Error, port: &Port, packets: &mut impl 
         child.abandon(port);
     }
     settle(header, bytes, Err(error), packets);
-}
-
-/// Frees blocks nobody will look at again.
-pub(super) fn bury(dead: Vec<NonNull<Header>>) {
-    for header in dead {
-        // SAFETY: `deliver` handed the block over as dead: both its owners have left it.
-        crate::deliver::unharmed(|| unsafe { crate::op::free_block(header) });
-    }
 }
 
 /// Whether an operation waits for events at all.

@@ -9,7 +9,6 @@
 
 use std::any::Any;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -25,10 +24,10 @@ use super::lane::Slot;
 use super::slab::Slab;
 use super::timing::Timings;
 use super::{monitor, object, reaper, sys, types};
-use crate::deliver::Packets;
+use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Which};
-use crate::op::{Header, Lane};
+use crate::op::Lane;
 use crate::port::Entry;
 use crate::sync::object::{Core, Kind as State};
 use crate::time::Wait;
@@ -102,8 +101,8 @@ impl Packets for ToQueue<'_> {
         self.0.push(entry);
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        super::lane::bury(vec![header]);
+    fn after(&mut self, after: After) {
+        after.run();
     }
 }
 

@@ -20,10 +20,10 @@ use super::port::Port;
 use super::start::{self, Issued};
 use super::types::{Descriptor, Stage};
 use super::{codes, events, finish, held, issuer, multi, sys};
-use crate::deliver::{self, Packets};
+use crate::deliver::{self, After, Packets};
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object, Which};
-use crate::op::{Delivery, Header, Lane, Op, Value, free_block};
+use crate::op::{Delivery, Header, Lane, Op, Value};
 use crate::port::Entry;
 use crate::shim::{Arc, MutexGuard};
 
@@ -366,9 +366,9 @@ impl Packets for NoPort {
         unreachable!("a packet is delivered by the port it was dequeued from");
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        // SAFETY: `deliver` handed the block over as dead: both its owners have left it. No lock is held.
-        deliver::unharmed(|| unsafe { free_block(header) });
+    fn after(&mut self, after: After) {
+        // No lock is held.
+        after.run();
     }
 }
 

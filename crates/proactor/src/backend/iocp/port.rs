@@ -26,10 +26,10 @@ use super::lanes::Core;
 use super::object;
 use super::sys::{Dequeued, Iocp};
 use super::watch::Watch;
-use crate::deliver::{self, Packets};
+use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
 use crate::handle::Which;
-use crate::op::{Header, Op, free_block, thread_number};
+use crate::op::{Header, Op, thread_number};
 use crate::port::{Content, Entry, Fetch};
 use crate::shim::{Arc, Mutex, MutexGuard, Ordering, lock};
 use crate::time::Wait;
@@ -100,9 +100,9 @@ impl Packets for ToFetch<'_, '_> {
         }
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        // SAFETY: `deliver` handed the block over as dead: both its owners have left it. No lock is held.
-        deliver::unharmed(|| unsafe { free_block(header) });
+    fn after(&mut self, after: After) {
+        // No lock is held.
+        after.run();
     }
 }
 
@@ -118,7 +118,7 @@ impl Packets for ToFront<'_> {
         self.0.tell_waiters();
     }
 
-    fn bury(&mut self, _: NonNull<Header>) {
+    fn after(&mut self, _: After) {
         unreachable!("the kernel's packets are those of packet operations");
     }
 }

@@ -17,10 +17,10 @@ use super::super::{Contract, Got};
 use super::lanes::{Floating, Lanes, Slab};
 use super::leases::Leases;
 use super::remote::Remote;
-use crate::deliver::{Packets, unharmed};
+use crate::deliver::{After, Later, Packets};
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object, Which};
-use crate::op::{Header, free_block};
+use crate::op::Header;
 use crate::port::{Entry, Fetch};
 use crate::time::{Place, Wait};
 
@@ -40,11 +40,11 @@ pub(super) const CANCEL_WAITING: u64 = 4;
 pub(super) const CANCEL_FILE: u64 = 3;
 pub(super) const TAG: u64 = 7;
 
-/// Where completions go: fetched from here, or dropped outside of every borrow.
+/// Where completions go: fetched from here, or dealt with outside of every borrow.
 #[derive(Default)]
 pub(super) struct Sink {
     ready: VecDeque<Entry>,
-    dead: Vec<NonNull<Header>>,
+    later: Later,
 }
 
 impl Packets for Sink {
@@ -52,8 +52,8 @@ impl Packets for Sink {
         self.ready.push_back(entry);
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        self.dead.push(header);
+    fn after(&mut self, after: After) {
+        self.later.push(after);
     }
 }
 
@@ -239,18 +239,18 @@ impl Port {
         self.remote.clone()
     }
 
-    /// Works on the core, then drops what died meanwhile.
+    /// Works on the core, then runs the user code that came of it.
     #[inline]
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
-        let (result, dead) = {
+        let (result, later) = {
             let mut core = self.core.borrow_mut();
             let result = work(&mut core);
-            if core.sink.dead.is_empty() {
+            if core.sink.later.is_empty() {
                 return result;
             }
-            (result, std::mem::take(&mut core.sink.dead))
+            (result, std::mem::take(&mut core.sink.later))
         };
-        bury(dead);
+        later.run();
         result
     }
 
@@ -461,14 +461,6 @@ impl Port {
             let Some(entry) = self.core.borrow_mut().sink.ready.pop_front() else { return };
             entry.discard(&self.contract);
         }
-    }
-}
-
-/// Frees blocks nobody will look at again: user code, run outside of every borrow.
-fn bury(dead: Vec<NonNull<Header>>) {
-    for header in dead {
-        // SAFETY: `deliver` handed the block over as dead: both its owners have left it.
-        unharmed(|| unsafe { free_block(header) });
     }
 }
 
