@@ -33,17 +33,32 @@ pub enum Command {
 /// How the server gets its completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Model {
-    /// One completion port, several worker threads that take packets from it.
-    Port,
+    /// Each operation blocks its thread: a thread per connection, up to 512 connections.
+    Blocking,
     /// Operations are started and waited for: a thread per connection, up to 512 connections.
     Overlapped,
+    /// Completion routines, inside the alertable waits of each thread.
+    Routine,
+    /// One completion port, several worker threads that take packets from it.
+    Port,
+    /// I/O objects of a thread pool, whose threads call back.
+    Pool,
+    /// Handlers, called by the workers of one completion port.
+    Handler,
+    /// A task per connection, that awaits its operations.
+    Async,
 }
 
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Model::Port => "port",
+            Model::Blocking => "blocking",
             Model::Overlapped => "overlapped",
+            Model::Routine => "routine",
+            Model::Port => "port",
+            Model::Pool => "pool",
+            Model::Handler => "handler",
+            Model::Async => "async",
         })
     }
 }
@@ -141,7 +156,7 @@ pub struct EchoArgs {
     /// The port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
-    /// Worker threads of the port; for the overlapped model, threads kept ready for connections to come
+    /// Threads that serve; for the blocking and overlapped models, threads kept ready for connections to come
     /// [default: one per core].
     #[arg(long, value_parser = value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,

@@ -41,14 +41,24 @@ struct Way {
     receive: Receive,
 }
 
-const WAYS: [Way; 4] = [
-    Way { model: Model::Port, sharing: Sharing::Shared, receive: Receive::One },
+const WAYS: [Way; 9] = [
+    Way::of(Model::Blocking),
+    Way::of(Model::Overlapped),
+    Way::of(Model::Routine),
+    Way::of(Model::Port),
     Way { model: Model::Port, sharing: Sharing::PerThread, receive: Receive::One },
     Way { model: Model::Port, sharing: Sharing::PerThread, receive: Receive::Multi },
-    Way { model: Model::Overlapped, sharing: Sharing::Shared, receive: Receive::One },
+    Way::of(Model::Pool),
+    Way::of(Model::Handler),
+    Way::of(Model::Async),
 ];
 
 impl Way {
+    /// A model as it is without options.
+    const fn of(model: Model) -> Way {
+        Way { model, sharing: Sharing::Shared, receive: Receive::One }
+    }
+
     fn is_wanted(self, args: &DemoArgs) -> bool {
         args.sharing.is_none_or(|sharing| sharing == self.sharing) && args.receive.is_none_or(|receive| receive == self.receive)
     }

@@ -1,15 +1,23 @@
 //! The echo server: what the models share. A model starts its threads on a listener, and stops them.
 
+mod blocking;
+mod callbacks;
+mod handlers;
 mod local;
 mod overlapped;
+mod pool;
 mod port;
+mod routines;
+mod tally;
+mod tasks;
+mod threads;
 
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::ops::AddAssign;
 use std::sync::{Once, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proactor::net::TcpListener;
 use proactor::{Code, Error};
@@ -34,6 +42,14 @@ struct Counts {
     bytes: u64,
     /// Connections that ended with an error, and accepts that failed.
     errors: u64,
+}
+
+impl Counts {
+    /// A receive was sent back whole.
+    fn message(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes as u64;
+    }
 }
 
 impl AddAssign for Counts {
@@ -87,7 +103,12 @@ pub fn run(args: &EchoArgs) -> Result<(), Failure> {
             Box::new(local::start(listeners, args)?)
         }
         Model::Port => Box::new(port::start(listener, args)?),
-        Model::Overlapped => Box::new(overlapped::start(listener, args)?),
+        Model::Blocking => Box::new(threads::start(blocking::serve, listener, args)?),
+        Model::Overlapped => Box::new(threads::start(overlapped::serve, listener, args)?),
+        Model::Routine => Box::new(routines::start(listener, args)?),
+        Model::Pool => Box::new(pool::start(listener, args)?),
+        Model::Handler => Box::new(handlers::start(listener, args)?),
+        Model::Async => Box::new(tasks::start(listener, args)?),
     };
     say(&format!("listening on {addr}"));
     // An error means that the signal handler is gone, which it never is; then there is no reason to serve on either.
@@ -95,6 +116,11 @@ pub fn run(args: &EchoArgs) -> Result<(), Failure> {
     let (counts, all_ended) = server.stop();
     say(&counts.to_string());
     if all_ended { Ok(()) } else { Err(Failure::Wrong("not every thread ended within five seconds".to_owned())) }
+}
+
+/// Waits until each of so many threads has said that it ends; whether all did in time.
+fn all_end(ended: &mpsc::Receiver<()>, threads: usize, deadline: Instant) -> bool {
+    (0..threads).all(|_| ended.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok())
 }
 
 /// Prints a line at once, also into a pipe. A reader that has gone is no reason to stop serving.

@@ -11,7 +11,7 @@ use proactor::net::{TcpListener, TcpStream};
 use proactor::time::Timers;
 
 use super::tally::Tally;
-use super::{ACCEPT_PAUSE, Counts, STOP_LIMIT, is_the_clients_fault, tell_of_shortage};
+use super::{ACCEPT_PAUSE, Counts, STOP_LIMIT, all_end, is_the_clients_fault, tell_of_shortage};
 use crate::args::EchoArgs;
 use crate::failure::Failure;
 use crate::socket::send_at_once;
@@ -48,10 +48,9 @@ pub fn start(listener: TcpListener, args: &EchoArgs) -> Result<Server, Failure> 
 impl super::Server for Server {
     fn stop(self: Box<Self>) -> (Counts, bool) {
         self.tally.stop();
-        let deadline = Instant::now() + STOP_LIMIT;
         let threads = self.stop.len();
         self.stop.into_iter().for_each(|promise| promise.set(()));
-        let all = (0..threads).all(|_| self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok());
+        let all = all_end(&self.ended, threads, Instant::now() + STOP_LIMIT);
         (self.tally.counts(), all)
     }
 }
