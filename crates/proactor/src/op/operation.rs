@@ -13,7 +13,7 @@ use crate::home::{Home, Shared};
 /// | [`.packet(block)`](Operation::packet) | a packet on the port the object is associated with |
 /// | [`.start()`](Operation::start) | an [`Overlapped`](crate::Overlapped) handle: ask, wait, cancel |
 /// | [`.routine(f)`](Operation::routine) | a call of `f` on this thread, inside an alertable wait |
-#[must_use = "an operation does nothing until a delivery is chosen: .packet(block), .start() or .routine(f)"]
+#[must_use = "an operation does nothing until a delivery is chosen: .packet(block) or .start()"]
 pub struct Operation<'o, C, T, H: Home = Shared> {
     pub(crate) handle: &'o Handle,
     pub(crate) op: Op,

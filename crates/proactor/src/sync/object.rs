@@ -285,10 +285,14 @@ impl Group {
         }
     }
 
-    /// An object was signalled: satisfies the wait if all are.
-    fn satisfy(&self) {
+    /// An object was signalled: satisfies the wait if all are. It may be over since the signal, and its record another wait's:
+    /// it is this one's while the last object lists it.
+    fn satisfy(self: &Arc<Self>) {
         let mut locked = self.lock();
-        if locked.are_all_signalled() && self.record.claim(locked.claim()) {
+        let last = self.cores.len() - 1;
+        let is_this = |waiter: &Waiter| waiter.all.as_ref().is_some_and(|group| Arc::ptr_eq(group, self));
+        let is_listed = locked.held.iter().any(|(index, inner)| *index == last && inner.waiters.iter().any(is_this));
+        if is_listed && locked.are_all_signalled() && self.record.claim(locked.claim()) {
             locked.consume();
             drop(locked);
             self.record.wake();

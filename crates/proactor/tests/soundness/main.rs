@@ -23,3 +23,4 @@ mod idle;
 mod per_thread;
 #[cfg(target_os = "linux")]
 mod ten_thousand;
+mod waits;
