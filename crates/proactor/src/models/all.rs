@@ -1,6 +1,6 @@
 //! Waits for all: taken at once or not at all, whoever signals last, and no two in each other's way.
 //!
-//! Seen to fail here:
+//! Meant to fail here:
 //!
 //! | change | fails |
 //! |---|---|

@@ -1,6 +1,6 @@
 //! A thread's APCs: what is queued runs in its alertable wait or is dropped at its end, and never sleeps beside it.
 //!
-//! Seen to fail here:
+//! Meant to fail here:
 //!
 //! | change | fails |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! Events: a set is seen by who waits, whoever was first, though it is taken back at once; and a wait whose time is over takes
 //! nothing.
 //!
-//! Seen to fail here:
+//! Meant to fail here:
 //!
 //! | change | fails |
 //! |---|---|
