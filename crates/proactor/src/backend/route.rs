@@ -136,7 +136,7 @@ impl PortRef {
 
     /// On a thread's own port: completes operations until `done` or the end of `wait`; whether it is done. Who makes it done on
     /// another thread rings the alarm.
-    pub fn drive(&self, done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alarm>>) -> bool {
+    fn drive(&self, done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alarm>>) -> bool {
         match self {
             PortRef::Shared(port) => port.drive(done, wait, alarm.map(Arc::as_ref)),
             PortRef::Local(port) => port.drive(done, wait, alarm),

@@ -74,7 +74,7 @@ impl<C: Cargo, T: Brings, F: FnOnce(Completion<T, C::Back>)> Types<C, T, F> {
         // SAFETY: the closure is this thread's; the reference is to that field alone.
         let routine = unsafe {
             let layered = header.cast::<Layered<WithRoutine<C, F>>>().as_ptr();
-            (*(&raw mut (*layered).cargo.routine)).take()
+            std::mem::take(&mut (*layered).cargo.routine)
         };
         super::unharmed(|| drop(routine));
     }

@@ -121,7 +121,7 @@ fn a_look_at_the_status_orders_the_result() {
 #[test]
 fn an_event_made_at_the_last_moment_is_set() {
     against_the_completer(|block| {
-        let event = block.shared().event();
+        let event = block.shared().event().clone();
         event.wait();
         // The event may be set before the status: it is waited for as well, as `take` does.
         assert!(block.shared().wait(Wait::Forever));
@@ -133,7 +133,7 @@ fn an_event_made_at_the_last_moment_is_set() {
 #[test]
 fn an_event_outlives_its_handle() {
     against_the_completer(|block| {
-        let event = block.shared().event();
+        let event = block.shared().event().clone();
         block.leave();
         event.wait();
     });
@@ -143,7 +143,7 @@ fn an_event_outlives_its_handle() {
 #[test]
 fn a_waiter_for_the_event_and_one_for_the_operation_are_both_woken() {
     against_the_completer(|block| {
-        let event = block.shared().event();
+        let event = block.shared().event().clone();
         let other = thread::spawn(move || event.wait());
         assert!(block.shared().wait(Wait::Forever));
         block.leave();

@@ -38,17 +38,16 @@ pub(crate) struct Queue(Mutex<Inner>);
 impl Queue {
     /// Queues an entry, and ends the thread's alertable wait if there is one. Gives it back if the thread has ended.
     pub fn push(&self, apc: Apc) -> Result<(), Apc> {
-        let waiting = {
+        let claimed = {
             let mut inner = lock(&self.0);
             if inner.closed {
                 return Err(apc);
             }
             inner.queue.push_back(apc);
-            inner.waiting.clone()
+            // Under the lock: the record is this wait's only as long as it is here.
+            inner.waiting.as_ref().filter(|record| record.claim(Claim::Apc)).cloned()
         };
-        if let Some(record) = waiting
-            && record.claim(Claim::Apc)
-        {
+        if let Some(record) = claimed {
             record.wake();
         }
         Ok(())

@@ -31,7 +31,7 @@ mod event;
 pub(crate) mod getting;
 mod mutex;
 pub(crate) mod object;
-mod record;
+pub(crate) mod record;
 mod semaphore;
 mod thread;
 mod wait;

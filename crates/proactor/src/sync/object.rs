@@ -73,6 +73,9 @@ struct Inner {
 /// The part of an object that is waited for. Unnameable outside, public for the sealed trait alone.
 pub struct Core {
     inner: Mutex<Inner>,
+    /// A model must be the same in each run, and addresses are not.
+    #[cfg(loom)]
+    number: usize,
 }
 
 /// Waits that were claimed under a lock, to be woken after it. Most often one.
@@ -121,7 +124,21 @@ impl Inner {
 
 impl Core {
     pub(crate) fn new(kind: Kind) -> Arc<Core> {
-        Arc::new(Core { inner: Mutex::new(Inner { kind, waiters: VecDeque::new() }) })
+        #[cfg(loom)]
+        static CORES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        Arc::new(Core {
+            inner: Mutex::new(Inner { kind, waiters: VecDeque::new() }),
+            #[cfg(loom)]
+            number: CORES.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+        })
+    }
+
+    /// The order in which several locks are taken.
+    fn rank(self: &Arc<Self>) -> usize {
+        #[cfg(loom)]
+        return self.number;
+        #[cfg(not(loom))]
+        Arc::as_ptr(self).addr()
     }
 
     /// Signalled until it is taken back, or until a wait took it.
@@ -246,8 +263,7 @@ impl Group {
     /// `None` if an object is there twice: it cannot be taken twice at once.
     pub fn new(record: Arc<Record>, cores: Vec<Arc<Core>>) -> Option<Group> {
         let mut order: Vec<usize> = (0..cores.len()).collect();
-        let address = |index: &usize| Arc::as_ptr(&cores[*index]).addr();
-        order.sort_unstable_by_key(address);
+        order.sort_unstable_by_key(|index| cores[*index].rank());
         if order.windows(2).any(|pair| Arc::ptr_eq(&cores[pair[0]], &cores[pair[1]])) {
             return None;
         }
@@ -285,10 +301,14 @@ impl Group {
         }
     }
 
-    /// An object was signalled: satisfies the wait if all are.
-    fn satisfy(&self) {
+    /// An object was signalled: satisfies the wait if all are. It may be over since the signal, and its record another wait's:
+    /// it is this one's while the last object lists it.
+    fn satisfy(self: &Arc<Self>) {
         let mut locked = self.lock();
-        if locked.are_all_signalled() && self.record.claim(locked.claim()) {
+        let last = self.cores.len() - 1;
+        let is_this = |waiter: &Waiter| waiter.all.as_ref().is_some_and(|group| Arc::ptr_eq(group, self));
+        let is_listed = locked.held.iter().any(|(index, inner)| *index == last && inner.waiters.iter().any(is_this));
+        if is_listed && locked.are_all_signalled() && self.record.claim(locked.claim()) {
             locked.consume();
             drop(locked);
             self.record.wake();

@@ -10,6 +10,8 @@ use proactor::{Code, NoBuffer, Overlapped};
 
 use crate::common::*;
 
+type Wait<'a> = &'a (dyn Fn() -> Result<Waited, proactor::Error> + Sync);
+
 /// What ran, in order.
 type Log = Arc<Mutex<Vec<u32>>>;
 
@@ -26,7 +28,7 @@ fn noted(log: &Log) -> Vec<u32> {
 fn every_alertable_wait_runs_what_is_queued_in_order() {
     let (here, log) = (Thread::current(), Log::default());
     let (event, other) = (Event::auto(), Event::auto());
-    let waits: [(&str, &dyn Fn() -> Result<Waited, proactor::Error>); 5] = [
+    let waits: [(&str, Wait<'_>); 5] = [
         ("sleep", &|| alertable::sleep(LONG)),
         ("one", &|| alertable::wait_one(&event, LONG)),
         ("any", &|| alertable::wait_any(&[&event, &other], LONG)),
@@ -69,7 +71,7 @@ fn a_signalled_object_beats_an_apc() {
 #[test]
 fn an_apc_of_another_thread_ends_a_wait_of_each_kind() {
     let (event, other) = (Event::auto(), Event::auto());
-    let waits: [&(dyn Fn() -> Result<Waited, proactor::Error> + Sync); 4] = [
+    let waits: [Wait<'_>; 4] = [
         &|| alertable::sleep(LONG),
         &|| alertable::wait_one(&event, LONG),
         &|| alertable::wait_any(&[&event, &other], LONG),

@@ -25,3 +25,4 @@ mod own_calls;
 mod per_thread;
 #[cfg(target_os = "linux")]
 mod ten_thousand;
+mod waits;

@@ -7,7 +7,7 @@
 use std::sync::Weak;
 
 use super::super::{Contract, Got};
-use super::alarm::{Alarm, Alert};
+use super::alarm::Alert;
 use super::port::Port;
 use crate::error::Error;
 use crate::port::{Entry, Fetch};
@@ -51,11 +51,6 @@ impl PortRef {
         let got = self.get(&mut Fetch::new(&mut slots), wait)?;
         let [entry] = slots;
         Ok((got, entry))
-    }
-
-    /// Never called: overlapped operations complete on other threads, and who waits for one only has to sleep (`drives`).
-    pub fn drive(&self, done: &dyn Fn() -> bool, _: Wait, _: Option<&Arc<Alarm>>) -> bool {
-        done()
     }
 
     /// The way in for other threads.
