@@ -115,7 +115,14 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
         }
         Op::RecvMulti | Op::Ready { .. } | Op::Disconnect | Op::Shutdown { .. } => (0, Ok(Value::None)),
         Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } => (bytes, Ok(Value::None)),
-        Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Post => {
+        Op::Sync { .. }
+        | Op::Open { .. }
+        | Op::Close
+        | Op::Allocate { .. }
+        | Op::SetLen { .. }
+        | Op::Metadata
+        | Op::Timer { .. }
+        | Op::Post => {
             unreachable!("not an operation the kernel reports")
         }
     }

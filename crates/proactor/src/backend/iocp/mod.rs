@@ -21,6 +21,7 @@
 //! | `alarm.rs` | what wakes a thread in an alertable get |
 //! | `attend.rs` | who fetches packets when nobody does and somebody waits |
 //! | `blocking.rs` | calls that have no overlapped form |
+//! | `timing.rs`, `clock.rs` | timers, and what wakes the library's thread for them |
 //! | `doors.rs` | handles and the standard library's types, in and out |
 //!
 //! An operation of many completions is one call of the kernel's after the other: each is made when the completion of the one
@@ -32,6 +33,7 @@
 mod alarm;
 mod attend;
 mod blocking;
+mod clock;
 mod codes;
 mod doors;
 mod events;
@@ -47,9 +49,11 @@ mod port;
 mod route;
 mod start;
 mod sys;
+mod timing;
 mod types;
 
 pub(crate) use alarm::{Alarm, drive, drives};
+pub(crate) use clock::AlarmClock;
 pub(crate) use codes::code_of;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};

@@ -24,6 +24,7 @@ use super::inside::{self, Members};
 use super::lanes::Core;
 use super::object;
 use super::sys::{Dequeued, Iocp};
+use super::timing::Timing;
 use crate::deliver::{self, Packets};
 use crate::error::{Code, Error};
 use crate::handle::Which;
@@ -58,6 +59,8 @@ pub(crate) struct Port {
     stows: AtomicBool,
     /// The objects whose home this is; those that are gone are swept out before the list grows.
     objects: Mutex<Vec<Weak<Core>>>,
+    /// The same of timers.
+    timings: Mutex<Vec<Weak<Timing>>>,
     serves: Serves,
     /// A thread's own port has a way in for others, so its blocks are `Send`.
     open_to_others: AtomicBool,
@@ -141,6 +144,7 @@ impl Port {
             stowing: Mutex::default(),
             stows: AtomicBool::new(false),
             objects: Mutex::default(),
+            timings: Mutex::default(),
             serves,
             open_to_others: AtomicBool::new(false),
             this: this.clone(),
@@ -213,6 +217,16 @@ impl Port {
         objects.push(Arc::downgrade(core));
     }
 
+    pub(super) fn enroll_timers(&self, timing: &Arc<Timing>) {
+        let mut timings = lock(&self.timings);
+        timings.retain(|timing| timing.strong_count() > 0);
+        timings.push(Arc::downgrade(timing));
+    }
+
+    fn timings(&self) -> Vec<Arc<Timing>> {
+        lock(&self.timings).iter().filter_map(Weak::upgrade).collect()
+    }
+
     fn objects(&self) -> MutexGuard<'_, Vec<Weak<Core>>> {
         lock(&self.objects)
     }
@@ -255,6 +269,25 @@ impl Port {
     pub(super) fn put(&self, header: NonNull<Header>) {
         if self.iocp.post(OPERATION, 0, header.as_ptr().cast()).is_err() {
             self.push_front(std::iter::once(Entry::of_block(header)));
+        }
+    }
+
+    /// Queues what timers bring. Of a closed port it is dropped, where that may be.
+    pub(super) fn put_entry(&self, entry: Entry) {
+        match entry.block {
+            Some(header) => self.put(header),
+            None => {
+                if let Err(entry) = self.post(entry) {
+                    if self.is_closed() {
+                        return entry.discard(&self.contract);
+                    }
+                    // The kernel is out of memory for it.
+                    self.push_front(std::iter::once(entry));
+                }
+            }
+        }
+        if self.is_closed() {
+            self.drain(Wait::Poll);
         }
     }
 
@@ -362,7 +395,8 @@ impl Port {
                 let header = overlapped.cast::<Header>();
                 // SAFETY: a block that was posted, or whose operation this is the one completion of.
                 unsafe {
-                    if matches!((*header.as_ptr()).work.op, Op::Post) {
+                    // These were settled before they were posted.
+                    if matches!((*header.as_ptr()).work.op, Op::Post | Op::Timer { .. }) {
                         packets.packet(Entry::of_block(header));
                     } else {
                         object::retire(header, packets);
@@ -424,6 +458,9 @@ impl Port {
         for core in self.cores() {
             core.cancel(Which::Packets, Code::Cancelled);
         }
+        for timing in self.timings() {
+            timing.cancel(Which::Packets, self);
+        }
         self.drain(Wait::Poll);
         let has_owner = matches!(self.serves, Serves::Owner(_));
         let end = Instant::now() + if has_owner { PATIENCE } else { CLOSE_WAIT };
@@ -438,7 +475,7 @@ impl Port {
 
     /// Whether an operation is pending whose packet will come here.
     fn awaits_kernel(&self) -> bool {
-        self.cores().iter().any(|core| core.has_packets())
+        self.cores().iter().any(|core| core.has_packets()) || self.timings().iter().any(|timing| timing.is_delivering())
     }
 
     /// Some calls cannot be cancelled at once: a thread stays for them. Their objects keep the port until then.

@@ -100,6 +100,7 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => to_pool(header),
             Op::Close => close(&call, core),
             Op::Post => unreachable!("a post goes to the port"),
+            Op::Timer { .. } => unreachable!("a timer goes into its wheel"),
         }
     }
 }
