@@ -415,15 +415,18 @@ fn handles(spread: &[Duration]) -> io::Result<Costs> {
 
 // ---- one timer, waited for ----
 
+/// Waits until a moment.
+type WaitUntil<'a> = Box<dyn FnMut(Instant) -> io::Result<()> + 'a>;
+
 /// How late one thread is that waits for one timer, by turns with each.
 fn lateness(board: &mut Board) -> io::Result<()> {
     let waitable = WaitableTimer::auto()?;
     let mut shared = Shared::new()?;
     let mut per_thread = PerThread::new()?;
     let bare = sys::timerfd()?;
-    let mut waits: [(&str, Box<dyn FnMut(Instant) -> io::Result<()>>); 5] = [
+    let mut waits: [(&str, WaitUntil); 5] = [
         ("timerfd", Box::new(|due| sys::wait_timerfd(&bare, due))),
-        ("clock_nanosleep", Box::new(|due| sys::nanosleep(due))),
+        ("clock_nanosleep", Box::new(sys::nanosleep)),
         (
             "WaitableTimer",
             Box::new(|due| {

@@ -60,7 +60,7 @@ pub(crate) struct Port {
     /// The objects whose home this is; those that are gone are swept out before the list grows.
     objects: Mutex<Vec<Weak<Core>>>,
     /// The same of timers.
-    timings: Mutex<Vec<Weak<Timing>>>,
+    pub(super) timings: Mutex<Vec<Weak<Timing>>>,
     serves: Serves,
     /// A thread's own port has a way in for others, so its blocks are `Send`.
     open_to_others: AtomicBool,
@@ -217,16 +217,6 @@ impl Port {
         objects.push(Arc::downgrade(core));
     }
 
-    pub(super) fn enroll_timers(&self, timing: &Arc<Timing>) {
-        let mut timings = lock(&self.timings);
-        timings.retain(|timing| timing.strong_count() > 0);
-        timings.push(Arc::downgrade(timing));
-    }
-
-    fn timings(&self) -> Vec<Arc<Timing>> {
-        lock(&self.timings).iter().filter_map(Weak::upgrade).collect()
-    }
-
     fn objects(&self) -> MutexGuard<'_, Vec<Weak<Core>>> {
         lock(&self.objects)
     }
@@ -272,30 +262,11 @@ impl Port {
         }
     }
 
-    /// Queues what timers bring. Of a closed port it is dropped, where that may be.
-    pub(super) fn put_entry(&self, entry: Entry) {
-        match entry.block {
-            Some(header) => self.put(header),
-            None => {
-                if let Err(entry) = self.post(entry) {
-                    if self.is_closed() {
-                        return entry.discard(&self.contract);
-                    }
-                    // The kernel is out of memory for it.
-                    self.push_front(std::iter::once(entry));
-                }
-            }
-        }
-        if self.is_closed() {
-            self.drain(Wait::Poll);
-        }
-    }
-
     fn front(&self) -> MutexGuard<'_, VecDeque<Entry>> {
         lock(&self.front)
     }
 
-    fn push_front(&self, entries: impl DoubleEndedIterator<Item = Entry>) -> usize {
+    pub(super) fn push_front(&self, entries: impl DoubleEndedIterator<Item = Entry>) -> usize {
         let mut front = self.front();
         let before = front.len();
         for entry in entries.rev() {
@@ -497,7 +468,7 @@ impl Port {
     }
 
     /// Drops what is queued: the port is closed. Waits for the first packet, if at all.
-    fn drain(&self, mut wait: Wait) {
+    pub(super) fn drain(&self, mut wait: Wait) {
         if !self.may_drop() {
             return;
         }

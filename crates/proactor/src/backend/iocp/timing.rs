@@ -11,7 +11,7 @@ use crate::handle::{Object, Which};
 use crate::op::{Header, Op, Ticket, free_block};
 use crate::port::Entry;
 use crate::shim::{Arc, Mutex, lock};
-use crate::time::{Armed, Moment, Place, Sleeper, service};
+use crate::time::{Armed, Moment, Place, Sleeper, Wait, service};
 
 /// What timers are on Windows.
 pub(crate) struct Timing {
@@ -99,6 +99,37 @@ impl Timing {
         let sleeper = self.this.clone() as Weak<dyn Sleeper>;
         service.set(std::ptr::from_ref(self).addr(), *registered, next.map(|next| (next, sleeper)));
         *registered = next;
+    }
+}
+
+impl Port {
+    /// Queues what timers bring. Of a closed port it is dropped, where that may be.
+    fn put_entry(&self, entry: Entry) {
+        match entry.block {
+            Some(header) => self.put(header),
+            None => {
+                if let Err(entry) = self.post(entry) {
+                    if self.is_closed() {
+                        return entry.discard(self.contract());
+                    }
+                    // The kernel is out of memory for it.
+                    self.push_front(std::iter::once(entry));
+                }
+            }
+        }
+        if self.is_closed() {
+            self.drain(Wait::Poll);
+        }
+    }
+
+    pub(super) fn enroll_timers(&self, timing: &Arc<Timing>) {
+        let mut timings = lock(&self.timings);
+        timings.retain(|timing| timing.strong_count() > 0);
+        timings.push(Arc::downgrade(timing));
+    }
+
+    pub(super) fn timings(&self) -> Vec<Arc<Timing>> {
+        lock(&self.timings).iter().filter_map(Weak::upgrade).collect()
     }
 }
 
