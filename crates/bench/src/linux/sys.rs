@@ -109,3 +109,42 @@ impl Epoll {
 pub fn event_room(n: usize) -> Vec<libc::epoll_event> {
     vec![libc::epoll_event { events: 0, u64: 0 }; n]
 }
+
+/// A bare timer.
+pub fn timerfd() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    match unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: just made, for us alone.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
+}
+
+fn timespec(left: std::time::Duration) -> libc::timespec {
+    libc::timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() }
+}
+
+/// Sets it and reads it: returns when it has expired.
+pub fn wait_timerfd(timer: &OwnedFd, due: std::time::Instant) -> io::Result<()> {
+    let left = due.saturating_duration_since(std::time::Instant::now());
+    let spec = libc::itimerspec { it_interval: timespec(std::time::Duration::ZERO), it_value: timespec(left) };
+    let mut count = 0_u64;
+    // SAFETY: a readable value, and eight writable bytes.
+    unsafe {
+        libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const spec, std::ptr::null_mut());
+        match libc::read(timer.as_raw_fd(), (&raw mut count).cast(), 8) {
+            8 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Sleeps until then.
+pub fn nanosleep(due: std::time::Instant) -> io::Result<()> {
+    let left = timespec(due.saturating_duration_since(std::time::Instant::now()));
+    // SAFETY: a readable value; nothing is written.
+    match unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &raw const left, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}

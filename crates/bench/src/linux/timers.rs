@@ -18,12 +18,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use proactor::time::Timers;
+use proactor::time::{Timers, WaitableTimer};
 use proactor::{AsObject, Batch, Block, CompletionPort, Concurrency, Local, LocalPort, Ticket};
 
 use super::args::TimersArgs;
 use super::board::{Board, Ratio};
-use super::wrong;
+use super::{sys, wrong};
 
 /// How far ahead timers lie that are not to fire.
 const AHEAD: Duration = Duration::from_secs(3600);
@@ -82,7 +82,12 @@ pub fn run(args: &TimersArgs) -> io::Result<()> {
     }
     let ratios = [0, 1, 2, 3].map(|metric| Ratio { metric, base: IN_PLACE });
     println!("{}", costs.table(&ratios));
+    let mut late = Board::new(&["median late µs", "p99 late µs"]);
+    for _ in 0..args.rounds {
+        lateness(&mut late)?;
+    }
     println!("{}", exact.table(&[Ratio { metric: 1, base: IN_PLACE }]));
+    println!("{}", late.table(&[Ratio { metric: 0, base: "timerfd" }, Ratio { metric: 1, base: "timerfd" }]));
     println!("The least that a timer came after its deadline is the least of `first after due`: below 0 would be early.");
     Ok(())
 }
@@ -406,4 +411,57 @@ fn handles(spread: &[Duration]) -> io::Result<Costs> {
         timer.wait().result?;
     }
     Ok(Costs { arm, cancel, fire: each(begin, spread.len()) })
+}
+
+// ---- one timer, waited for ----
+
+/// Waits until a moment.
+type WaitUntil<'a> = Box<dyn FnMut(Instant) -> io::Result<()> + 'a>;
+
+/// How late one thread is that waits for one timer, by turns with each.
+fn lateness(board: &mut Board) -> io::Result<()> {
+    let waitable = WaitableTimer::auto()?;
+    let mut shared = Shared::new()?;
+    let mut per_thread = PerThread::new()?;
+    let bare = sys::timerfd()?;
+    let mut waits: [(&str, WaitUntil); 5] = [
+        ("timerfd", Box::new(|due| sys::wait_timerfd(&bare, due))),
+        ("clock_nanosleep", Box::new(sys::nanosleep)),
+        (
+            "WaitableTimer",
+            Box::new(|due| {
+                waitable.set(due)?;
+                proactor::sync::wait_one(&waitable, None)?;
+                Ok(())
+            }),
+        ),
+        (
+            "a timer, shared port",
+            Box::new(|due| {
+                shared.post_at(due)?;
+                shared.fetch(|_| ()).map(drop)
+            }),
+        ),
+        (
+            "a timer, per-thread port",
+            Box::new(|due| {
+                per_thread.post_at(due)?;
+                per_thread.fetch(|_| ()).map(drop)
+            }),
+        ),
+    ];
+    let mut taken = [const { Vec::new() }; 5];
+    for turn in 0..100 {
+        for ((_, wait), taken) in waits.iter_mut().zip(&mut taken) {
+            let due = Instant::now() + Duration::from_micros(400 + turn * 17 % 1000);
+            wait(due)?;
+            taken.push(after(due)?);
+        }
+    }
+    for ((name, _), taken) in waits.iter().zip(&mut taken) {
+        taken.sort();
+        let at = |share: f64| taken[((taken.len() - 1) as f64 * share).round() as usize].as_nanos() as f64 / 1e3;
+        board.add(name, &[at(0.5), at(0.99)]);
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ fn refused(arguments: &[&str], expected: &str) {
 fn bad_arguments_get_one_line_and_status_two() {
     refused(&[], "echo, client or demo");
     refused(&["bogus"], "'bogus'");
-    refused(&["echo", "--model", "callbacks"], "[possible values: port, overlapped]");
+    refused(&["echo", "--model", "callbacks"], "[possible values: blocking, overlapped, routine, port, pool, handler, async]");
     refused(&["echo", "--sharing", "some"], "[possible values: shared, per-thread]");
     refused(&["echo", "--receive", "all"], "[possible values: one, multi]");
     refused(&["echo", "--receive", "multi"], "needs --sharing per-thread");

@@ -10,11 +10,16 @@ use std::time::{Duration, Instant};
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Each model, and each way the port model has.
-pub const MODELS: [&[&str]; 4] = [
+pub const MODELS: [&[&str]; 9] = [
+    &["--model", "blocking"],
+    &["--model", "overlapped"],
+    &["--model", "routine"],
     &["--model", "port"],
     &["--sharing", "per-thread", "--receive", "one"],
     &["--sharing", "per-thread", "--receive", "multi"],
-    &["--model", "overlapped"],
+    &["--model", "pool"],
+    &["--model", "handler"],
+    &["--model", "async"],
 ];
 pub const BACKENDS: &[&str] = if cfg!(target_os = "linux") { &["auto", "uring", "epoll"] } else { &["auto"] };
 

@@ -49,6 +49,7 @@ pub(crate) fn nanos_of(moment: Instant) -> u64 {
 }
 
 /// The moment of so many nanoseconds, if it comes.
+#[allow(dead_code, reason = "for the wait of a ring")]
 pub(crate) fn instant_of(nanos: u64) -> Option<Instant> {
     epoch().checked_add(Duration::from_nanos(nanos)).filter(|_| nanos != NEVER)
 }
@@ -156,7 +157,14 @@ impl Armed {
         Some((place, state.wheel.generation(place)))
     }
 
+    /// Whether somebody is delivering what was due.
+    #[allow(dead_code, reason = "a port of Linux delivers inside its own calls")]
+    pub fn is_expiring(&self) -> bool {
+        self.lock().expiring
+    }
+
     /// For when the alarm is; [`NEVER`] for none.
+    #[allow(dead_code, reason = "as above")]
     pub fn alarm(&self) -> u64 {
         self.lock().alarm
     }

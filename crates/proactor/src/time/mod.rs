@@ -16,7 +16,10 @@ mod wait;
 mod waitable;
 mod wheel;
 
+#[allow(unused_imports, reason = "some are for one system alone")]
 pub(crate) use armed::{Armed, NEVER, NOWHERE, Place, instant_of, nanos_of, until};
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use service::{Moment, Sleeper, service};
 pub use timers::Timers;
 pub use wait::Wait;
 pub use waitable::{Due, Reset, WaitableTimer};

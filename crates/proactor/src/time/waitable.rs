@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::service::{Clock, Moment, Service, Sleeper, service, wall_nanos};
@@ -102,7 +102,11 @@ struct Routine {
 }
 
 /// Timers with names. Weak: a name goes with its timer.
-static NAMES: Mutex<BTreeMap<String, Weak<Shared>>> = Mutex::new(BTreeMap::new());
+static NAMES: std::sync::Mutex<BTreeMap<String, Weak<Shared>>> = std::sync::Mutex::new(BTreeMap::new());
+
+fn names() -> std::sync::MutexGuard<'static, BTreeMap<String, Weak<Shared>>> {
+    NAMES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl WaitableTimer {
     /// A timer without a name, not set.
@@ -126,13 +130,13 @@ impl WaitableTimer {
     /// are case-sensitive.
     pub fn named(name: &str, reset: Reset) -> Result<WaitableTimer, Error> {
         let service = service()?;
-        let mut names = lock(&NAMES);
-        if let Some(shared) = names.get(name).and_then(Weak::upgrade) {
-            drop(names);
+        let mut named = names();
+        if let Some(shared) = named.get(name).and_then(Weak::upgrade) {
+            drop(named);
             return Ok(WaitableTimer { shared });
         }
         let timer = WaitableTimer::on(service.clone(), reset, Some(name.to_owned()));
-        names.insert(name.to_owned(), Arc::downgrade(&timer.shared));
+        named.insert(name.to_owned(), Arc::downgrade(&timer.shared));
         Ok(timer)
     }
 
@@ -140,7 +144,7 @@ impl WaitableTimer {
     ///
     /// Errors: [`Code::NotFound`] if nobody has one of this name.
     pub fn open(name: &str) -> Result<WaitableTimer, Error> {
-        let found = lock(&NAMES).get(name).and_then(Weak::upgrade);
+        let found = names().get(name).and_then(Weak::upgrade);
         let hint = "no waitable timer has this name in this process; names are case-sensitive";
         found.map(|shared| WaitableTimer { shared }).ok_or(Error::new(Code::NotFound).hint(hint))
     }
@@ -347,10 +351,10 @@ impl Drop for Shared {
         let mut state = std::mem::take(&mut *self.lock());
         let before = self.disarm(&mut state);
         if let Some(name) = &self.name {
-            let mut names = lock(&NAMES);
+            let mut named = names();
             // Another may have the name by now.
-            if names.get(name).is_some_and(|weak| weak.strong_count() == 0) {
-                names.remove(name);
+            if named.get(name).is_some_and(|weak| weak.strong_count() == 0) {
+                named.remove(name);
             }
         }
         drop(before);

@@ -78,7 +78,7 @@ fn is_signalled(timer: &WaitableTimer) -> bool {
 fn a_relative_timer_does_not_heed_the_time_of_day() {
     let world = World::new();
     let timer = world.timer(Reset::Manual);
-    timer.set(Duration::from_millis(10)).unwrap();
+    timer.set(Duration::from_millis(10)).expect("it is set");
     world.set_wall(5_000_000 * MS);
     assert!(!is_signalled(&timer));
     world.set_wall(0);
@@ -92,7 +92,7 @@ fn a_relative_timer_does_not_heed_the_time_of_day() {
 fn setting_the_time_of_day_moves_an_absolute_timer() {
     let world = World::new();
     let timer = world.timer(Reset::Auto);
-    timer.set(wall(1_000_010 * MS)).unwrap();
+    timer.set(wall(1_000_010 * MS)).expect("it is set");
     assert_eq!(world.alarms(), (None, Some(1_000_010 * MS)));
     // Back: it is due later.
     world.set_wall(999_000 * MS);
@@ -109,7 +109,7 @@ fn setting_the_time_of_day_moves_an_absolute_timer() {
 fn periods_do_not_drift_and_missed_ones_are_one_signal() {
     let world = World::new();
     let timer = world.timer(Reset::Auto);
-    timer.set_periodic(Duration::from_millis(10), Duration::from_millis(4)).unwrap();
+    timer.set_periodic(Duration::from_millis(10), Duration::from_millis(4)).expect("it is set");
     // Served late by one and two milliseconds.
     world.pass(11 * MS);
     assert!(is_signalled(&timer));
@@ -127,7 +127,7 @@ fn periods_do_not_drift_and_missed_ones_are_one_signal() {
 fn the_periods_of_an_absolute_timer_go_on_by_the_steady_clock() {
     let world = World::new();
     let timer = world.timer(Reset::Auto);
-    timer.set_periodic(wall(1_000_010 * MS), Duration::from_millis(4)).unwrap();
+    timer.set_periodic(wall(1_000_010 * MS), Duration::from_millis(4)).expect("it is set");
     world.pass(11 * MS);
     assert!(is_signalled(&timer));
     assert_eq!(world.alarms(), (Some(14 * MS), None), "counted from when it was due, a millisecond ago");
@@ -140,7 +140,7 @@ fn the_periods_of_an_absolute_timer_go_on_by_the_steady_clock() {
 fn a_jump_of_the_clock_is_not_taken_for_lateness() {
     let world = World::new();
     let timer = world.timer(Reset::Auto);
-    timer.set_periodic(wall(1_000_010 * MS), Duration::from_millis(4)).unwrap();
+    timer.set_periodic(wall(1_000_010 * MS), Duration::from_millis(4)).expect("it is set");
     world.pass(MS);
     world.set_wall(9_000_000 * MS);
     assert!(is_signalled(&timer));
@@ -151,8 +151,8 @@ fn a_jump_of_the_clock_is_not_taken_for_lateness() {
 fn what_was_dropped_or_cancelled_is_not_waited_for() {
     let world = World::new();
     let (one, two) = (world.timer(Reset::Manual), world.timer(Reset::Manual));
-    one.set(Duration::from_millis(1)).unwrap();
-    two.set(Duration::from_millis(2)).unwrap();
+    one.set(Duration::from_millis(1)).expect("it is set");
+    two.set(Duration::from_millis(2)).expect("it is set");
     drop(one);
     assert_eq!(world.alarms().0, Some(2 * MS));
     two.cancel();

@@ -10,6 +10,7 @@ mod drops;
 mod live;
 mod storms;
 mod teardown;
+mod timers;
 
 #[cfg(target_os = "linux")]
 mod descriptors;

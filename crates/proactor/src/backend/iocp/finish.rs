@@ -124,7 +124,7 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
         Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => {
             unreachable!("not an operation the kernel reports")
         }
-        Op::Exited | Op::Post => unreachable!("not an operation the kernel reports"),
+        Op::Exited | Op::Timer { .. } | Op::Post => unreachable!("not an operation the kernel reports"),
     }
 }
 

@@ -131,6 +131,7 @@ impl Core {
             Lane::Read => &self.lanes[0],
             Lane::Write => &self.lanes[1],
             Lane::File => &self.lanes[2],
+            Lane::Timer => unreachable!("timers have no lane"),
         };
         lock(lane)
     }

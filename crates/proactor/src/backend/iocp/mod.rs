@@ -24,6 +24,7 @@
 //! | `process.rs` | who waits for the end of processes |
 //! | `raw.rs` | the door to overlapped calls of the user's own |
 //! | `blocking.rs` | calls that have no overlapped form |
+//! | `timing.rs`, `clock.rs` | timers, and what wakes the library's thread for them |
 //! | `doors.rs` | handles and the standard library's types, in and out |
 //!
 //! An operation of many completions is one call of the kernel's after the other: each is made when the completion of the one
@@ -35,6 +36,7 @@
 mod alarm;
 mod attend;
 mod blocking;
+mod clock;
 mod codes;
 mod doors;
 mod events;
@@ -52,10 +54,12 @@ pub mod raw;
 mod route;
 mod start;
 mod sys;
+mod timing;
 mod types;
 mod watch;
 
 pub(crate) use alarm::{Alarm, Alert, drive, drives};
+pub(crate) use clock::AlarmClock;
 pub(crate) use codes::code_of;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};

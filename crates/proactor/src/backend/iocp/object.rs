@@ -18,6 +18,7 @@ use super::lanes::{Core, List, NONE, as_handle};
 use super::multi::Step;
 use super::port::Port;
 use super::start::{self, Issued};
+use super::timing::Timing;
 use super::types::{Descriptor, Stage};
 use super::{codes, events, finish, held, issuer, multi, sys};
 use crate::deliver::{self, After, Packets};
@@ -26,10 +27,13 @@ use crate::handle::{Kind, Object, Which};
 use crate::op::{Delivery, Header, Lane, Op, Value};
 use crate::port::Entry;
 use crate::shim::{Arc, MutexGuard};
+use crate::time::{NOWHERE, Place};
 
 /// An object's part. What threads may still look at while the object goes is in `core`, which has its own count.
 pub(crate) struct ObjectState {
     pub(super) core: Arc<Core>,
+    /// Of timers, which have no descriptor.
+    timing: Option<Arc<Timing>>,
 }
 
 impl ObjectState {
@@ -47,8 +51,20 @@ impl ObjectState {
         ObjectState::make(NONE, true, false)
     }
 
+    /// Timers, none armed.
+    pub fn timers() -> ObjectState {
+        let mut state = ObjectState::unopened();
+        state.timing = Some(Timing::new());
+        state
+    }
+
+    /// What is armed, if these are timers.
+    pub fn timing(&self) -> Option<&Arc<Timing>> {
+        self.timing.as_ref()
+    }
+
     fn make(raw: u64, is_file: bool, blocking: bool) -> ObjectState {
-        ObjectState { core: Arc::new(Core::new(raw, is_file, blocking)) }
+        ObjectState { core: Arc::new(Core::new(raw, is_file, blocking)), timing: None }
     }
 
     pub fn borrow_socket(&self) -> BorrowedSocket<'_> {
@@ -86,14 +102,20 @@ impl fmt::Debug for ObjectState {
     }
 }
 
-/// Takes over a begun block.
+/// Takes over a begun block. Where it is, if it is a timer.
 ///
 /// # Safety
 /// The block was begun with an operation count of its object, its home is set, its buffers are lowered.
-pub(crate) unsafe fn start(header: NonNull<Header>) {
+pub(crate) unsafe fn start(header: NonNull<Header>) -> Place {
     // SAFETY: the caller hands over the block, and the user's handle it was started through keeps the object, and with it
     // the port, meanwhile. The block may be gone once it is in line.
     unsafe {
+        if let Some(timing) = object_of(header).sys.timing() {
+            return timing.arm(header).unwrap_or_else(|| {
+                timing.refuse(header, port_of(header));
+                NOWHERE
+            });
+        }
         let block = header.as_ptr();
         let (core, port) = (&object_of(header).sys.core, port_of(header));
         let is_packet = (*block).delivery.is_queued();
@@ -107,7 +129,8 @@ pub(crate) unsafe fn start(header: NonNull<Header>) {
                 Ok(waiter) => (*block).sys.waiter = Some(waiter),
                 Err(error) => {
                     (*block).work.settle(0, Err(error));
-                    return deliver::complete(header, &mut NoPort);
+                    deliver::complete(header, &mut NoPort);
+                    return NOWHERE;
                 }
             }
         }
@@ -117,6 +140,7 @@ pub(crate) unsafe fn start(header: NonNull<Header>) {
             port.reap();
         }
     }
+    NOWHERE
 }
 
 /// Starts an operation, or has it wait for those before it.
@@ -374,12 +398,20 @@ impl Packets for NoPort {
 
 /// Cancels operations of an object; how many were meant.
 pub(crate) fn cancel(object: &Object, which: Which) -> usize {
-    object.sys.core.cancel(which, Code::Cancelled)
+    match (object.sys.timing(), object.home()) {
+        (Some(timing), Some(home)) => timing.cancel(which, &home.port),
+        (Some(_), None) => 0,
+        (None, _) => object.sys.core.cancel(which, Code::Cancelled),
+    }
 }
 
 /// The last user's handle went: ends what is pending, and closes a socket at once, so that the peer sees it. A file's
 /// pending calls may need its handle: that goes with the object.
 pub(crate) fn close(object: &Object) {
+    if object.sys.timing().is_some() {
+        cancel(object, Which::All);
+        return;
+    }
     let core = &object.sys.core;
     let code = if object.kind.is_stream() { Code::ConnectionAborted } else { Code::Cancelled };
     if core.is_file {
@@ -414,6 +446,11 @@ impl Port {
     pub fn attach(&self, object: &Object) -> Result<(), Error> {
         if self.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
+        }
+        if let Some(timing) = object.sys.timing() {
+            timing.settle(self)?;
+            self.enroll_timers(timing);
+            return Ok(());
         }
         let core = &object.sys.core;
         if core.is_open() && !core.blocks() {

@@ -25,6 +25,7 @@ use super::inside::{self, Members};
 use super::lanes::Core;
 use super::object;
 use super::sys::{Dequeued, Iocp};
+use super::timing::Timing;
 use super::watch::Watch;
 use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
@@ -61,6 +62,8 @@ pub(crate) struct Port {
     stows: AtomicBool,
     /// The objects whose home this is; those that are gone are swept out before the list grows.
     objects: Mutex<Vec<Weak<Core>>>,
+    /// The same of timers.
+    pub(super) timings: Mutex<Vec<Weak<Timing>>>,
     serves: Serves,
     /// A thread's own port has a way in for others, so its blocks are `Send`.
     open_to_others: AtomicBool,
@@ -149,6 +152,7 @@ impl Port {
             stowing: Mutex::default(),
             stows: AtomicBool::new(false),
             objects: Mutex::default(),
+            timings: Mutex::default(),
             serves,
             open_to_others: AtomicBool::new(false),
             left: Mutex::default(),
@@ -286,7 +290,7 @@ impl Port {
         lock(&self.front)
     }
 
-    fn push_front(&self, entries: impl DoubleEndedIterator<Item = Entry>) -> usize {
+    pub(super) fn push_front(&self, entries: impl DoubleEndedIterator<Item = Entry>) -> usize {
         let mut front = self.front();
         let before = front.len();
         for entry in entries.rev() {
@@ -417,7 +421,8 @@ impl Port {
                 let header = overlapped.cast::<Header>();
                 // SAFETY: a block that was posted, or whose operation this is the one completion of.
                 unsafe {
-                    if matches!((*header.as_ptr()).work.op, Op::Post) {
+                    // These were settled before they were posted.
+                    if matches!((*header.as_ptr()).work.op, Op::Post | Op::Timer { .. }) {
                         packets.packet(Entry::of_block(header));
                     } else {
                         object::retire(header, packets);
@@ -480,6 +485,9 @@ impl Port {
         for core in self.cores() {
             core.cancel(Which::Packets, Code::Cancelled);
         }
+        for timing in self.timings() {
+            timing.cancel(Which::Packets, self);
+        }
         self.drain(Wait::Poll);
         let has_owner = matches!(self.serves, Serves::Owner(_));
         let end = Instant::now() + if has_owner { PATIENCE } else { CLOSE_WAIT };
@@ -494,7 +502,7 @@ impl Port {
 
     /// Whether an operation is pending whose packet will come here.
     fn awaits_kernel(&self) -> bool {
-        self.cores().iter().any(|core| core.has_packets())
+        self.cores().iter().any(|core| core.has_packets()) || self.timings().iter().any(|timing| timing.is_delivering())
     }
 
     /// Some calls cannot be cancelled at once: a thread stays for them. Their objects keep the port until then.
@@ -516,7 +524,7 @@ impl Port {
     }
 
     /// Drops what is queued: the port is closed. Waits for the first packet, if at all.
-    fn drain(&self, mut wait: Wait) {
+    pub(super) fn drain(&self, mut wait: Wait) {
         if !self.may_drop() {
             return;
         }

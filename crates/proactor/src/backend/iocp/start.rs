@@ -107,6 +107,7 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
             },
             Op::Raw => raw_call(&call, &buffers.raw, core),
             Op::Post => unreachable!("a post goes to the port"),
+            Op::Timer { .. } => unreachable!("a timer goes into its wheel"),
         }
     }
 }
