@@ -110,6 +110,8 @@ impl Task {
 
     /// Sleeps until woken since the last time.
     fn sleep(&self) {
+        // A task that woke itself is polled again only when the completer had its turn: what it waits for is a step of that.
+        thread::yield_now();
         while self.0.load(Ordering::SeqCst) == 0 {
             backend::futex_wait(&self.0, 0, Wait::Forever);
         }

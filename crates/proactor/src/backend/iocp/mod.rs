@@ -41,6 +41,7 @@ mod issuer;
 mod lanes;
 mod multi;
 mod object;
+mod owner;
 mod port;
 mod route;
 mod start;
