@@ -79,7 +79,7 @@ fn hand_offs_arrive() {
 #[test]
 fn files_are_read() {
     if ring() {
-        bench(&format!("file {SHORT} --mib 4"), &["pread", "plain-ring", "shared"]);
+        bench(&format!("file {SHORT} --mib 4"), &["pread", "plain-ring", "shared", "shared-wait", "local-wait"]);
     }
 }
 

@@ -122,4 +122,65 @@ fn the_steady_state_allocates_nothing() {
         back = receive.wait().buffer;
         assert_eq!(back, out);
     });
+
+    // One future for all rounds: the executor's own task is not the library's.
+    let mut rounds = 0;
+    let mut before = 0;
+    proactor::block_on(async {
+        while rounds < 2100 {
+            if rounds == 100 {
+                before = ALLOCATIONS.load(Ordering::SeqCst);
+            }
+            let receive = server.recv(std::mem::take(&mut back)).start().unwrap();
+            out = client.send(std::mem::take(&mut out)).await.buffer;
+            back = receive.await.buffer;
+            // Pending when it is polled first.
+            let mut receive = server.recv(std::mem::take(&mut back)).start().unwrap();
+            let pending =
+                std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut receive).poll(cx).is_pending()));
+            assert!(pending.await);
+            out = client.send(std::mem::take(&mut out)).await.buffer;
+            back = receive.await.buffer;
+            assert_eq!(back, out);
+            rounds += 1;
+        }
+    });
+    let made = ALLOCATIONS.load(Ordering::SeqCst) - before;
+    assert_eq!(made, 0, "awaited operations: {made} allocations in 2000 rounds");
+
+    // A chain of handlers, each of which starts the next.
+    let (client, server) = pair();
+    let port = CompletionPort::<(), usize>::new(1).unwrap();
+    port.associate(&server, 1).unwrap();
+    port.associate(&client, 2).unwrap();
+    let shared = std::sync::Arc::new((client, server, AtomicUsize::new(0)));
+    fn chain(shared: std::sync::Arc<(TcpStream, TcpStream, AtomicUsize)>, buffer: Vec<u8>) {
+        let next = shared.clone();
+        let sent = shared.0.send(buffer).then(move |done| {
+            let (again, mut buffer) = (next.clone(), done.buffer);
+            buffer.clear();
+            let received = next.1.recv(buffer).then(move |done| {
+                assert!(done.bytes > 0);
+                again.2.fetch_add(1, Ordering::SeqCst);
+                chain(again, done.buffer);
+            });
+            assert!(received.is_ok());
+        });
+        assert!(sent.is_ok());
+    }
+    chain(shared.clone(), vec![7; 64]);
+    let mut reached = 0;
+    counted("a chain of handlers", || {
+        reached += 1;
+        while shared.2.load(Ordering::SeqCst) < reached {
+            port.get(Duration::ZERO).unwrap();
+        }
+    });
+
+    let mut buffer = vec![0_u8; 256];
+    let file = File::open_now(std::env::current_exe().unwrap(), &OpenOptions::new().read(true)).unwrap();
+    counted("blocking reads", || {
+        buffer = file.read_at(std::mem::take(&mut buffer), 0).wait().buffer;
+        assert_eq!(buffer.len(), 256);
+    });
 }

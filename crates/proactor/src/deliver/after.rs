@@ -27,13 +27,16 @@ impl After {
 }
 
 /// A list of them. Its memory is kept by the thread that runs it, so that it costs no allocation in the steady state.
+#[allow(dead_code, reason = "a backend that holds nothing while it delivers runs it at once")]
 #[derive(Default)]
 pub(crate) struct Later(Vec<After>);
 
 thread_local! {
+    #[allow(dead_code, reason = "a backend that holds nothing while it delivers runs it at once")]
     static SPARE: Cell<Vec<After>> = const { Cell::new(Vec::new()) };
 }
 
+#[allow(dead_code, reason = "a backend that holds nothing while it delivers runs it at once")]
 impl Later {
     pub const fn new() -> Later {
         Later(Vec::new())

@@ -22,7 +22,9 @@ use crate::handle::Handle;
 use crate::op::{Delivery, Header, Op, Value, take_shell};
 use crate::port::Entry;
 
-pub(crate) use after::{After, Later};
+pub(crate) use after::After;
+#[allow(unused_imports, reason = "as there")]
+pub(crate) use after::Later;
 pub use future::block_on;
 pub use overlapped::Overlapped;
 pub use promise::{Promise, Promised, promise};

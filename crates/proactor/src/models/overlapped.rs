@@ -10,13 +10,20 @@
 //! | `event` does not look at COMPLETE | the event is never set |
 //! | `publish` looks for the event before it is made | the event is never set |
 //! | `wait` does not leave WAITING | the waiter sleeps on |
+//! | `publish` reads the slot without clearing WAKER | the slot has two owners |
+//! | `publish` looks for a waker once, before its loop | a waker of the last moment is never woken |
+//! | `register` writes the slot while WAKER stands | the slot has two owners |
+//! | a poll that finds its waker taken does not wake itself | the last waker is never woken |
+//! | `register` does not look at COMPLETE after it set WAKER | a waker of the last moment is never woken |
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Wake, Waker};
 
 use loom::cell::UnsafeCell;
 use loom::thread;
 
 use crate::Wait;
+use crate::backend;
 use crate::deliver::overlapped::Shared;
 
 /// A block: the shared word, and a result that the word alone must order. `Track` reports a block nobody freed.
@@ -55,10 +62,23 @@ impl Pointer {
         // SAFETY: as there.
         unsafe {
             (*self.0).result.with_mut(|result| *result = 7);
-            if Shared::publish(&raw const (*self.0).shared) {
+            let (gone, waker) = Shared::publish(&raw const (*self.0).shared);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            if gone {
                 self.free();
             }
         }
+    }
+
+    /// `Overlapped::poll`: whether it is ready.
+    fn poll(&self, task: &std::sync::Arc<Task>, polled: &mut bool) -> bool {
+        let waker = Waker::from(task.clone());
+        // SAFETY: the one handle's thread calls it.
+        let ready = self.shared().is_complete() || unsafe { self.shared().register(&waker, *polled) };
+        *polled = true;
+        ready
     }
 
     /// The end of the handle, by `take` or by drop.
@@ -77,6 +97,32 @@ impl Pointer {
             block.result.with_mut(|_| ());
             assert_eq!(block.freed.fetch_add(1, Ordering::Relaxed), 0, "freed twice");
         }
+    }
+}
+
+/// A task of an executor: a word to sleep on.
+struct Task(loom::sync::atomic::AtomicU32);
+
+impl Task {
+    fn new() -> std::sync::Arc<Task> {
+        std::sync::Arc::new(Task(loom::sync::atomic::AtomicU32::new(0)))
+    }
+
+    /// Sleeps until woken since the last time.
+    fn sleep(&self) {
+        // A task that woke itself is polled again only when the completer had its turn: what it waits for is a step of that.
+        thread::yield_now();
+        while self.0.load(Ordering::SeqCst) == 0 {
+            backend::futex_wait(&self.0, 0, Wait::Forever);
+        }
+        self.0.swap(0, Ordering::SeqCst);
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: std::sync::Arc<Task>) {
+        self.0.swap(1, Ordering::SeqCst);
+        backend::futex_wake_one(&self.0);
     }
 }
 
@@ -148,5 +194,56 @@ fn a_waiter_for_the_event_and_one_for_the_operation_are_both_woken() {
         assert!(block.shared().wait(Wait::Forever));
         block.leave();
         other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_task_is_woken_and_sees_the_result() {
+    against_the_completer(|block| {
+        let (task, mut polled) = (Task::new(), false);
+        while !block.poll(&task, &mut polled) {
+            task.sleep();
+        }
+        assert_eq!(block.result(), 7);
+        assert!(block.leave(), "a complete block is the handle's to free");
+    });
+}
+
+/// An executor polls for no reason, with another waker: the last one is woken, whatever became of the first.
+#[test]
+fn the_last_of_two_wakers_is_woken() {
+    against_the_completer(|block| {
+        let (first, last, mut polled) = (Task::new(), Task::new(), false);
+        if !block.poll(&first, &mut polled) {
+            while !block.poll(&last, &mut polled) {
+                last.sleep();
+            }
+        }
+        assert_eq!(block.result(), 7);
+        assert!(block.leave());
+    });
+}
+
+#[test]
+fn a_dropped_future_leaves_block_and_waker_to_one_side() {
+    against_the_completer(|block| {
+        let (task, mut polled) = (Task::new(), false);
+        if !block.poll(&task, &mut polled) {
+            // SAFETY: polled, by this thread.
+            unsafe { block.shared().unregister() };
+        }
+        block.leave();
+    });
+}
+
+/// A poll, then a wait of the same handle.
+#[test]
+fn a_polled_operation_may_be_waited_for() {
+    against_the_completer(|block| {
+        let (task, mut polled) = (Task::new(), false);
+        block.poll(&task, &mut polled);
+        assert!(block.shared().wait(Wait::Forever));
+        assert_eq!(block.result(), 7);
+        assert!(block.leave());
     });
 }

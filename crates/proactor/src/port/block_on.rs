@@ -138,8 +138,8 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
                     let alarm = sleeper.alarm.as_ref();
                     if !backend::drives() {
                         backend::while_blocked(|| backend::futex_wait(&sleeper.word, ASLEEP, Wait::Forever));
-                    } else if !port.drive(&|| sleeper.is_woken(), Wait::from(GLANCE), alarm) {
-                        continue;
+                    } else {
+                        backend::drive(&|| sleeper.is_woken(), Wait::Forever, alarm);
                     }
                 }
             }

@@ -12,6 +12,7 @@ mod case;
 mod monoio;
 mod plain;
 mod ports;
+mod waits;
 
 use std::io;
 
@@ -24,8 +25,15 @@ type Contender = (&'static str, fn(&Case) -> io::Result<Measured>);
 
 const DIRECT: &[Contender] =
     &[("plain-ring", plain::ring), ("monoio", monoio::read), ("shared", ports::shared), ("local", ports::local)];
-const CACHED: &[Contender] =
-    &[("pread", plain::pread), ("plain-ring", plain::ring), ("shared", ports::shared), ("local", ports::local)];
+const CACHED: &[Contender] = &[
+    ("pread", plain::pread),
+    ("preadv2-nowait", plain::nowait),
+    ("plain-ring", plain::ring),
+    ("shared", ports::shared),
+    ("local", ports::local),
+    ("shared-wait", waits::shared),
+    ("local-wait", waits::local),
+];
 
 /// Makes the file, runs the cases, and prints their tables.
 pub fn run(args: &FileArgs) -> io::Result<()> {

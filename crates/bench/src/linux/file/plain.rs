@@ -22,6 +22,23 @@ pub fn pread(case: &Case) -> io::Result<Measured> {
     }
 }
 
+/// The call that never waits, of which the library's cached reads are made.
+pub fn nowait(case: &Case) -> io::Result<Measured> {
+    let file = case.open()?;
+    let mut buf = Aligned::new();
+    let mut course = case.start()?;
+    loop {
+        let block = course.next();
+        let into = libc::iovec { iov_base: buf.0.as_mut_ptr().cast(), iov_len: BLOCK };
+        // SAFETY: one buffer of that length.
+        let got = unsafe { libc::preadv2(file.as_raw_fd(), &into, 1, (block * BLOCK as u64) as i64, libc::RWF_NOWAIT) };
+        let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+        if !course.read(block, &buf.0[..got])? {
+            return course.end();
+        }
+    }
+}
+
 /// One ring with DEFER_TASKRUN, one buffer per read in flight, one `submit_and_wait` per batch.
 pub fn ring(case: &Case) -> io::Result<Measured> {
     let file = case.open()?;

@@ -48,6 +48,7 @@ mod issuer;
 mod lanes;
 mod multi;
 mod object;
+mod owner;
 mod port;
 mod process;
 pub mod raw;

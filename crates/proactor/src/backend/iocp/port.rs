@@ -24,6 +24,7 @@ use super::attend::Needs;
 use super::inside::{self, Members};
 use super::lanes::Core;
 use super::object;
+use super::owner::{Owner, Serves};
 use super::sys::{Dequeued, Iocp};
 use super::timing::Timing;
 use super::watch::Watch;
@@ -64,23 +65,8 @@ pub(crate) struct Port {
     objects: Mutex<Vec<Weak<Core>>>,
     /// The same of timers.
     pub(super) timings: Mutex<Vec<Weak<Timing>>>,
-    serves: Serves,
-    /// A thread's own port has a way in for others, so its blocks are `Send`.
-    open_to_others: AtomicBool,
-    /// Handlers of a closed port with an owner that another thread came upon: what they hold need not be `Send`.
-    left: Mutex<Vec<Entry>>,
+    owner: Owner,
     this: Weak<Port>,
-}
-
-/// Whose packets a port carries.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Serves {
-    /// Those of any threads.
-    Anyone,
-    /// None: it is the library's own.
-    Process,
-    /// Those of the thread of this number alone; what they carry may not be dropped elsewhere.
-    Owner(u64),
 }
 
 /// A bare post whose count does not fit the kernel's packet.
@@ -96,7 +82,7 @@ struct ToFetch<'a, 'f>(&'a Port, &'a mut Fetch<'f>);
 impl Packets for ToFetch<'_, '_> {
     fn packet(&mut self, entry: Entry) {
         if self.0.is_closed() {
-            return self.0.discard(entry);
+            return self.0.owner.discard(entry, &self.0.contract);
         }
         if let Some(entry) = self.1.push(entry) {
             self.0.give_back(std::iter::once(entry));
@@ -153,9 +139,7 @@ impl Port {
             stows: AtomicBool::new(false),
             objects: Mutex::default(),
             timings: Mutex::default(),
-            serves,
-            open_to_others: AtomicBool::new(false),
-            left: Mutex::default(),
+            owner: Owner::new(serves),
             this: this.clone(),
         }))
     }
@@ -184,33 +168,13 @@ impl Port {
         &self.members
     }
 
-    /// Called where it is known that the packets' blocks are `Send`.
-    pub(super) fn open_to_others(&self) {
-        self.open_to_others.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether the calling thread may drop what packets carry.
-    fn may_drop(&self) -> bool {
-        self.is_at_home() || self.open_to_others.load(Ordering::SeqCst)
-    }
-
-    /// Whether the calling thread may drop whatever comes through this port.
-    fn is_at_home(&self) -> bool {
-        !matches!(self.serves, Serves::Owner(owner) if owner != thread_number())
-    }
-
-    /// Drops a packet that the calling thread may drop.
-    fn discard(&self, entry: Entry) {
-        if entry.is_handler() && !self.is_at_home() {
-            lock(&self.left).push(entry);
-        } else {
-            entry.discard(&self.contract);
-        }
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Whether packets come here at all.
     pub(super) fn carries_packets(&self) -> bool {
-        self.serves != Serves::Process
+        self.owner.serves != Serves::Process
     }
 
     pub(super) fn needs(&self) -> &Needs {
@@ -460,7 +424,7 @@ impl Port {
         }
     }
 
-    fn tell_of_front(&self) {
+    pub(super) fn tell_of_front(&self) {
         // A failure is made good by the next `get`, which looks there first.
         let _ = self.iocp.post(FRONT, 0, std::ptr::from_ref(self).cast());
     }
@@ -489,7 +453,7 @@ impl Port {
             timing.cancel(Which::Packets, self);
         }
         self.drain(Wait::Poll);
-        let has_owner = matches!(self.serves, Serves::Owner(_));
+        let has_owner = matches!(self.owner.serves, Serves::Owner(_));
         let end = Instant::now() + if has_owner { PATIENCE } else { CLOSE_WAIT };
         while self.awaits_kernel() {
             if Instant::now() >= end {
@@ -525,7 +489,7 @@ impl Port {
 
     /// Drops what is queued: the port is closed. Waits for the first packet, if at all.
     pub(super) fn drain(&self, mut wait: Wait) {
-        if !self.may_drop() {
+        if !self.owner.may_drop() {
             return;
         }
         let mut slots = [const { None }; MOST];
@@ -535,10 +499,7 @@ impl Port {
             wait = Wait::Poll;
         }
         debug_assert!(out.is_empty(), "packets of a closed port are dropped");
-        if self.is_at_home() {
-            let left = std::mem::take(&mut *lock(&self.left));
-            left.into_iter().for_each(|entry| entry.discard(&self.contract));
-        }
+        self.owner.discard_left(&self.contract);
     }
 }
 
