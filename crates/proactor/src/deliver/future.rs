@@ -80,7 +80,8 @@ impl<C: Cargo, T, H: Home> Unpin for Overlapped<C, T, H> {}
 ///     Ok(())
 /// })
 /// # .map_err(|refused: proactor::Refused<Vec<u8>>| refused.error)
-/// # .map_err(std::io::Error::from)
+/// # .map_err(std::io::Error::from)?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 ///
 /// # Panics

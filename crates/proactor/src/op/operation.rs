@@ -16,7 +16,7 @@ use crate::home::{Home, Shared};
 /// | `.await` | what the future gives, on any executor |
 /// | [`.start()`](Operation::start) | an [`Overlapped`](crate::Overlapped) handle: ask, wait, cancel |
 /// | [`.routine(f)`](Operation::routine) | a call of `f` on this thread, inside an alertable wait |
-#[must_use = "an operation does nothing until a delivery is chosen: .packet(block) or .start()"]
+#[must_use = "an operation does nothing until a delivery is chosen: .await, .wait(), .start(), .packet(block), .then(f) or .routine(f)"]
 pub struct Operation<'o, C, T, H: Home = Shared> {
     pub(crate) handle: &'o Handle,
     pub(crate) op: Op,
