@@ -307,7 +307,7 @@ impl Port {
     /// As `get`, until the alert is up besides. A thread that is not bound to this port yet is told of that first, one that
     /// is gets entries first.
     pub fn get_alertable(&self, out: &mut Fetch<'_>, wait: Wait, alert: &Alert<'_>) -> Result<Got, Error> {
-        let was_bound = matches!(self.serves, Serves::Owner(_)) || inside::is_bound(self);
+        let was_bound = matches!(self.owner.serves, Serves::Owner(_)) || inside::is_bound(self);
         if !was_bound && alert.is_up() && !self.is_closed() {
             drop(inside::enter(self)?);
             return Ok(Got::Alerted);

@@ -5,11 +5,11 @@ use std::ptr::NonNull;
 use std::sync::{OnceLock, Weak};
 
 use super::port::Port;
-use crate::deliver::{self, Packets};
+use crate::deliver::{self, After, Packets};
 use crate::error::{Code, Error};
 use crate::handle::{Object, Which};
-use crate::op::{Header, Op, Ticket, free_block};
-use crate::port::Entry;
+use crate::op::{Header, Op, Ticket};
+use crate::port::{Content, Entry};
 use crate::shim::{Arc, Mutex, lock};
 use crate::time::{Armed, Moment, Place, Sleeper, Wait, service};
 
@@ -30,9 +30,9 @@ impl Packets for ToPort<'_> {
         self.0.put_entry(entry);
     }
 
-    fn bury(&mut self, header: NonNull<Header>) {
-        // SAFETY: `deliver` handed the block over as dead: both its owners have left it. No lock is held.
-        deliver::unharmed(|| unsafe { free_block(header) });
+    fn after(&mut self, after: After) {
+        // No lock is held.
+        after.run();
     }
 }
 
@@ -105,10 +105,10 @@ impl Timing {
 impl Port {
     /// Queues what timers bring. Of a closed port it is dropped, where that may be.
     fn put_entry(&self, entry: Entry) {
-        match entry.block {
-            Some(header) => self.put(header),
-            None => {
-                if let Err(entry) = self.post(entry) {
+        match entry.content() {
+            Content::Block(header) => self.put(header),
+            Content::Bare { key, bytes } => {
+                if let Err(entry) = self.post(Entry::bare(key, bytes)) {
                     if self.is_closed() {
                         return entry.discard(self.contract());
                     }

@@ -29,6 +29,11 @@ struct Registered {
     port: Arc<Port>,
 }
 
+// SAFETY: the handle of a registered wait is taken back by any thread, once.
+unsafe impl Send for Registered {}
+// SAFETY: a shared one does nothing.
+unsafe impl Sync for Registered {}
+
 impl Port {
     /// Packets came to `front`, or the port is closed: who waits for it is told.
     pub(super) fn tell_waiters(&self) {
