@@ -19,7 +19,7 @@ fn client<H: Home>(listener: &TcpListener<H>) -> std::net::TcpStream {
 /// What an accept's packet brought.
 fn accepted(packet: Packet<Io, usize>) -> (Accepted<proactor::net::TcpStream>, usize, Io) {
     match packet.done.result.unwrap() {
-        Value::Tcp(accepted) => (accepted, packet.done.bytes, packet.block.unwrap().into_inner()),
+        Value::Tcp(accepted) => (*accepted, packet.done.bytes, packet.block.unwrap().into_inner()),
         other => panic!("an accept brings a connection, not {other:?}"),
     }
 }

@@ -14,7 +14,7 @@ fn accepted(packet: Packet<Io, usize>) -> Accepted<proactor::net::TcpStream> {
     assert_eq!((packet.key, packet.op, packet.done.bytes), (7, OpKind::AcceptMulti, 0));
     assert!(packet.more && packet.block.is_none());
     match packet.done.result.unwrap() {
-        Value::Tcp(accepted) => accepted,
+        Value::Tcp(accepted) => *accepted,
         other => panic!("an accept brings a connection, not {other:?}"),
     }
 }

@@ -103,7 +103,9 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
             if work.buffers.total() == 0 {
                 return match ready(fd, Interest::Read) {
                     // Nothing was taken, so nobody sent it.
-                    Step::Done(..) => Step::Done(0, Ok(Value::Datagram(Boxed::new(Datagram { from: Address::Unnamed, truncated: false })))),
+                    Step::Done(..) => {
+                        Step::Done(0, Ok(Value::Datagram(Boxed::new(Datagram { from: Address::Unnamed, truncated: false }))))
+                    }
                     step => step,
                 };
             }
