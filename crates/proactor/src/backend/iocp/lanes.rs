@@ -50,6 +50,8 @@ pub(super) struct List {
     pub held: usize,
     /// Operations of many completions, which all others of the lane wait for.
     multis: usize,
+    /// A thread delivers what has arrived.
+    pub delivers: bool,
 }
 
 // SAFETY: the list holds started operations, whose blocks any thread may work on under the lock.
@@ -108,6 +110,22 @@ impl List {
                     Stage::Settled => false,
                 })
         }
+    }
+
+    /// The next overlapped operation to deliver: they are told of by many threads, in any order. In a lane that has an order
+    /// none overtakes one that is over as well, and whose thread is on its way.
+    pub fn next_arrived(&self, lane: Lane) -> Option<NonNull<Header>> {
+        for header in self.iter() {
+            // SAFETY: listed, so alive; guarded by the lock, but for the status, which only the kernel writes.
+            let (sys, is_over) = unsafe { (&(*header.as_ptr()).sys, finish::is_over(header)) };
+            let is_over = sys.stage == Stage::Settled || (sys.stage == Stage::Kernel && is_over);
+            match sys.arrived {
+                true => return Some(header),
+                false if is_over && sys.waiter.is_some() && lane != Lane::File => return None,
+                false => {}
+            }
+        }
+        None
     }
 
     pub fn iter(&self) -> impl Iterator<Item = NonNull<Header>> {
