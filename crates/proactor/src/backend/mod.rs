@@ -81,7 +81,12 @@ pub(crate) use {
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]
-pub(crate) use {gate::*, segments::Segments, wake::*, worker::Worker};
+pub(crate) use {
+    gate::*,
+    segments::{Segments, Words},
+    wake::*,
+    worker::Worker,
+};
 
 #[cfg(windows)]
 mod iocp;

@@ -68,6 +68,7 @@ impl Entry {
     }
 
     /// For a queue of words.
+    #[allow(dead_code, reason = "the packets of Windows are in its kernel's queue")]
     #[inline]
     pub fn into_words(self) -> (NonNull<()>, usize) {
         (self.word, self.key)
@@ -75,6 +76,7 @@ impl Entry {
 
     /// # Safety
     /// The words came from `into_words`, and are used once.
+    #[allow(dead_code, reason = "the packets of Windows are in its kernel's queue")]
     #[inline]
     pub unsafe fn from_words((word, key): (NonNull<()>, usize)) -> Entry {
         Entry { word, key }
