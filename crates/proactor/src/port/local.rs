@@ -103,7 +103,7 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     #[inline]
     pub fn get(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
         let (got, entry) = super::past_handlers(wait.into(), |wait| self.inner.get_one(wait))?;
-        // SAFETY: the entry came from this port, whose blocks and keys are B and K.
+        // SAFETY: the entry came from this port, whose blocks and keys are B and K, and is no handler's.
         Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
@@ -116,14 +116,14 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// As [`CompletionPort::get_alertable`](crate::CompletionPort::get_alertable); packets come first from the first call on,
     /// for the port is this thread's.
     pub fn get_alertable(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let (wait, mut slots) = (wait.into(), [None]);
-        let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
-        let [entry] = slots;
-        Ok(match got {
-            Alertable::Apc => Outcome::Apc,
-            // SAFETY: the entry came from this port, whose blocks and keys are B and K.
-            Alertable::Got(got) => unsafe { Outcome::fetched(got, entry) },
-        })
+        let (got, entry) = super::past_handlers(wait.into(), |wait| {
+            let mut slots = [None];
+            let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
+            let [entry] = slots;
+            Ok((got.into(), entry))
+        })?;
+        // SAFETY: the entry came from this port, whose blocks and keys are B and K, and is no handler's.
+        Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
     /// As [`CompletionPort::get_many_alertable`](crate::CompletionPort::get_many_alertable), of this port.

@@ -191,7 +191,7 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
             let [entry] = slots;
             Ok((got, entry))
         })?;
-        // SAFETY: the entry came from this port, whose blocks and keys are B and K.
+        // SAFETY: the entry came from this port, whose blocks and keys are B and K, and is no handler's.
         Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
@@ -222,14 +222,14 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     ///
     /// Errors: as `get`, and the system's if it has no descriptor to wake this thread by.
     pub fn get_alertable(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let (wait, mut slots) = (wait.into(), [None]);
-        let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
-        let [entry] = slots;
-        Ok(match got {
-            Alertable::Apc => Outcome::Apc,
-            // SAFETY: the entry came from this port, whose blocks and keys are B and K.
-            Alertable::Got(got) => unsafe { Outcome::fetched(got, entry) },
-        })
+        let (got, entry) = past_handlers(wait.into(), |wait| {
+            let mut slots = [None];
+            let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
+            let [entry] = slots;
+            Ok((got.into(), entry))
+        })?;
+        // SAFETY: the entry came from this port, whose blocks and keys are B and K, and is no handler's.
+        Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
     /// As [`get_many`](CompletionPort::get_many), alertable as [`get_alertable`](CompletionPort::get_alertable) is.

@@ -14,6 +14,15 @@ pub(crate) enum Alertable {
     Apc,
 }
 
+impl From<Alertable> for Got {
+    fn from(alertable: Alertable) -> Got {
+        match alertable {
+            Alertable::Got(got) => got,
+            Alertable::Apc => Got::Alerted,
+        }
+    }
+}
+
 /// The thread listens for APCs while this is held.
 struct Listening<'a> {
     state: &'a ThreadState,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proactor::sync::Thread;
+use proactor::time::Timers;
 use proactor::{Code, Fetched, Outcome};
 
 use crate::common::*;
@@ -122,4 +123,25 @@ fn a_closed_port_and_a_batch_without_room_are_errors_as_ever() {
     port.close();
     assert_eq!(port.get_alertable(LONG).unwrap_err().code(), Code::InvalidHandle);
     assert_eq!(ran.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn an_alertable_get_runs_handlers_and_gives_packets_alone() {
+    let (port, ran) = (port(1), Arc::new(AtomicUsize::new(0)));
+    let timers = port.home(Timers::new(), 1);
+    for _ in 0..10 {
+        let (first, second) = (ran.clone(), ran.clone());
+        timers.after(Duration::ZERO).then(move |_| _ = first.fetch_add(1, Ordering::SeqCst)).unwrap();
+        timers.after(Duration::ZERO).packet(block(7, 16)).unwrap();
+        timers.after(Duration::ZERO).then(move |_| _ = second.fetch_add(1, Ordering::SeqCst)).unwrap();
+        let packet = port.get_alertable(LONG).unwrap().packet().unwrap();
+        assert_eq!((packet.key, packet.block.unwrap().tag), (1, 7));
+        assert!(matches!(port.get_alertable(SHORT), Ok(Outcome::TimedOut)));
+    }
+    assert_eq!(ran.load(Ordering::SeqCst), 20);
+    // The thread's APC waits for a get that has nothing else.
+    let own = ran.clone();
+    timers.after(Duration::ZERO).then(move |_| queue(&own)).unwrap();
+    assert!(matches!(port.get_alertable(LONG), Ok(Outcome::Apc)));
+    assert_eq!(ran.load(Ordering::SeqCst), 21);
 }

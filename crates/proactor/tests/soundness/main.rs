@@ -6,11 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alone;
+mod at_random;
 mod drops;
 mod live;
 mod storms;
 mod teardown;
 mod timers;
+mod waits;
 
 #[cfg(target_os = "linux")]
 mod descriptors;
@@ -26,4 +28,3 @@ mod own_calls;
 mod per_thread;
 #[cfg(target_os = "linux")]
 mod ten_thousand;
-mod waits;
