@@ -60,6 +60,8 @@ mod route;
 #[cfg(target_os = "linux")]
 mod segments;
 #[cfg(target_os = "linux")]
+mod transmit;
+#[cfg(target_os = "linux")]
 mod uring;
 #[cfg(target_os = "linux")]
 mod wake;

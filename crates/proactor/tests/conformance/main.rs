@@ -77,6 +77,7 @@ mod thread_pool;
 mod thread_pool_io;
 mod thread_pool_timers;
 mod timers_at_scale;
+mod transmitting;
 mod waitable_timers;
 mod waiting;
 mod waiting_for_ports;

@@ -190,6 +190,7 @@ pub(super) fn perform(
         | Op::Ready { .. }
         | Op::Shutdown { .. }
         | Op::Disconnect
+        | Op::Transmit(_)
         | Op::Exited
         | Op::Raw => unreachable!("not a file operation"),
     }

@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::super::process;
+use super::super::{process, transmit};
 use super::lane::{self, CLOSED, Owned, READY, Slot};
 use super::port::Port;
 use super::sys;
@@ -140,6 +140,14 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
         Op::Ready { interest } => ready(fd, *interest),
         Op::Shutdown { how } => shutdown(fd, *how, owned),
         Op::Disconnect => shutdown(fd, Shutdown::Write, owned),
+        Op::Transmit(_) => {
+            let step = match transmit::step(fd, work) {
+                Ok(true) => Step::Done(work.bytes, Ok(Value::None)),
+                Ok(false) => Step::Blocked,
+                Err(errno) => broken(slot, work.bytes, errno),
+            };
+            explain_pipe(slot, owned, step)
+        }
         Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close => {
             unreachable!("not a socket operation")
         }

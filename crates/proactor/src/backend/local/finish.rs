@@ -234,6 +234,8 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
         }
         Op::RecvFrom => Verdict::Over(n, Ok(datagram(sys))),
         Op::SendTo { .. } => over(n),
+        // There is room for more.
+        Op::Transmit(_) => Verdict::Again,
         Op::Exited => Verdict::Over(0, Ok(Value::Exited(process::exited(lanes.fd)))),
         _ => over(0),
     }

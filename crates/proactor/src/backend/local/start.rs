@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use io_uring::{opcode, squeue, types};
 
 use super::super::epoll::{self, RawBuf};
-use super::super::{blocking, uring};
+use super::super::{blocking, transmit, uring};
 use super::lanes::Lanes;
 use super::leases::Leases;
 use super::port::{Core, object_of};
@@ -214,6 +214,12 @@ pub(super) fn ask(lanes: &mut Lanes, header: NonNull<Header>, leases: &mut Lease
         Op::Ready { interest: Interest::Write } => poll(libc::POLLOUT),
         Op::Shutdown { how } => shutdown(lanes, *how),
         Op::Disconnect => shutdown(lanes, Shutdown::Write),
+        // The ring's own splice would wait on one of the kernel's threads.
+        Op::Transmit(_) => match transmit::step(lanes.fd, work) {
+            Ok(true) => done(work.bytes),
+            Ok(false) => poll(libc::POLLOUT),
+            Err(errno) => broken_send(lanes, work, errno),
+        },
         _ => unreachable!("not a socket operation"),
     }
 }
@@ -257,7 +263,7 @@ fn send(lanes: &mut Lanes, work: &mut Work, sys: &mut epoll::BlockState) -> Aske
 pub(super) fn broken_send(lanes: &mut Lanes, work: &Work, errno: i32) -> Asked {
     lanes.remember(errno);
     let mut error = Error::from_raw_os_error(errno);
-    if errno == libc::EPIPE && matches!(work.op, Op::Send) {
+    if errno == libc::EPIPE && matches!(work.op, Op::Send | Op::Transmit(_)) {
         error = error.with_code(epoll::pipe_code(lanes.shut, lanes.kind == Kind::TcpStream, lanes.connected));
     }
     Asked::Done(work.bytes, Err(error))

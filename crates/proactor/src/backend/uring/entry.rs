@@ -91,6 +91,7 @@ pub(in crate::backend) fn entry(header: NonNull<Header>) -> Result<squeue::Entry
             | Op::Ready { .. }
             | Op::Shutdown { .. }
             | Op::Disconnect
+            | Op::Transmit(_)
             | Op::Exited
             | Op::Raw,
             _,
