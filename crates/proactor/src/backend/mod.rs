@@ -56,6 +56,8 @@ mod queue;
 #[cfg(target_os = "linux")]
 pub mod raw;
 #[cfg(target_os = "linux")]
+mod reuse;
+#[cfg(target_os = "linux")]
 mod route;
 #[cfg(target_os = "linux")]
 mod segments;

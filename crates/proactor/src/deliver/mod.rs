@@ -112,7 +112,7 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
             | Op::Connect { .. }
             | Op::Ready { .. }
             | Op::Shutdown { .. }
-            | Op::Disconnect
+            | Op::Disconnect { .. }
             | Op::Transmit(_)
             | Op::Sync { .. }
             | Op::Open { .. }

@@ -204,7 +204,7 @@ macro_rules! stream {
             /// Closes the sending half after every send started before it, as `DisconnectEx` does: later sends fail with
             /// `Shutdown` (10058), receives go on until the peer closes too.
             pub fn disconnect(&self) -> $crate::Operation<'_, $crate::NoBuffer, (), H> {
-                $crate::Operation::new(self.handle(), $crate::op::Op::Disconnect, $crate::NoBuffer)
+                $crate::Operation::new(self.handle(), $crate::op::Op::Disconnect { reuse: false }, $crate::NoBuffer)
             }
         }
     };

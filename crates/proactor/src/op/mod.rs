@@ -10,7 +10,7 @@
 //! | `Send`, `SendTo` | write | **all** bytes are in the socket's buffer | WSASend(To) / sendmsg |
 //! | `Transmit` | write | head, part of a file and tail are in the socket's buffer | TransmitFile / sendfile |
 //! | `Ready` | read or write | the object could be read, accepted from, or written | zero-byte WSARecv / poll |
-//! | `Shutdown`, `Disconnect` | write | all sends before it are done and the half is closed | shutdown, DisconnectEx |
+//! | `Shutdown`, `Disconnect` | write | all sends before it are done and the half is closed (for reuse: the other half too) | shutdown, DisconnectEx |
 //! | `ReadAt`, `WriteAt`, `Sync`, `Open` | file | the file system answered | ReadFile, WriteFile, FlushFileBuffers, CreateFile |
 //! | `Allocate`, `SetLen`, `Metadata` | file | the file system answered | SetEndOfFile, GetFileInformationByHandle / fallocate, ftruncate, statx |
 //! | `Close` | file | the descriptor is closed, whatever the result says | CloseHandle / close |
@@ -75,7 +75,10 @@ pub(crate) enum Op {
     Shutdown {
         how: Shutdown,
     },
-    Disconnect,
+    /// With `reuse` it goes on until the connection is gone, and the socket may connect again.
+    Disconnect {
+        reuse: bool,
+    },
     /// Buffers: what goes before the file, then what goes after it.
     Transmit(Transmit),
     ReadAt {
@@ -135,7 +138,7 @@ impl Op {
             }
             Op::Shutdown { how: Shutdown::Read } | Op::Exited => Lane::Read,
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
-            Op::Shutdown { .. } | Op::Disconnect | Op::Transmit(_) => Lane::Write,
+            Op::Shutdown { .. } | Op::Disconnect { .. } | Op::Transmit(_) => Lane::Write,
             Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
             Op::Timer { .. } => Lane::Timer,
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Raw => Lane::File,
@@ -155,7 +158,7 @@ impl Op {
             Op::SendTo { .. } => OpKind::SendTo,
             Op::Ready { .. } => OpKind::Ready,
             Op::Shutdown { .. } => OpKind::Shutdown,
-            Op::Disconnect => OpKind::Disconnect,
+            Op::Disconnect { .. } => OpKind::Disconnect,
             Op::Transmit(_) => OpKind::Transmit,
             Op::ReadAt { .. } => OpKind::ReadAt,
             Op::WriteAt { .. } => OpKind::WriteAt,
@@ -228,7 +231,7 @@ pub enum OpKind {
     Ready,
     /// Close one or both halves of a connection.
     Shutdown,
-    /// Close the sending half, as DisconnectEx.
+    /// Close the sending half, or for reuse the whole connection, as DisconnectEx.
     Disconnect,
     /// Send a part of a file.
     Transmit,

@@ -29,7 +29,6 @@
 //! | 12 | an unconnected socket's unreachable peer | Linux reports it only to connected sockets |
 //! | 13 | an accepting socket that is used, bound or connected: 10022 | the library makes the socket itself |
 //! | 14 | unbound: 10022 | the library binds for its user, which is tested instead |
-//! | 15 | reuse after disconnect, transmit-file | no such operations |
 //! | 21 | rows of pipes and of unreachable networks met in the wild | no pipes; loopback reaches everything. The numbers are tested |
 
 // A test that meets what it did not expect is to panic.

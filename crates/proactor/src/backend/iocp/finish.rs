@@ -119,7 +119,7 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
             let done = socket2::SockRef::from(&object.sys.borrow_socket()).shutdown(Shutdown::Read);
             (0, done.map(|()| Value::None).map_err(|error| Error::from_io(&error)))
         }
-        Op::RecvMulti | Op::Ready { .. } | Op::Disconnect | Op::Shutdown { .. } => (0, Ok(Value::None)),
+        Op::RecvMulti | Op::Ready { .. } | Op::Disconnect { .. } | Op::Shutdown { .. } => (0, Ok(Value::None)),
         Op::Transmit(_) | Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Raw => {
             (bytes, Ok(Value::None))
         }

@@ -7,7 +7,8 @@ use std::ptr::{NonNull, null_mut};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, GetLastError};
 use windows_sys::Win32::Networking::WinSock::{
-    SOCKADDR_IN6, SOCKADDR_INET, SOCKET, TRANSMIT_FILE_BUFFERS, WSAEINVAL, WSAEMSGSIZE, WSARecv, WSARecvFrom, WSASend, WSASendTo,
+    SOCKADDR_IN6, SOCKADDR_INET, SOCKET, TF_REUSE_SOCKET, TRANSMIT_FILE_BUFFERS, WSAEINVAL, WSAEMSGSIZE, WSARecv, WSARecvFrom,
+    WSASend, WSASendTo,
 };
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::OVERLAPPED;
@@ -35,7 +36,7 @@ pub(super) enum Issued {
 
 /// Whether an operation ends the sending half, so that every send before it must be over.
 pub(super) fn ends_sending(op: &Op) -> bool {
-    matches!(op, Op::Disconnect | Op::Shutdown { how: Shutdown::Write | Shutdown::Both })
+    matches!(op, Op::Disconnect { .. } | Op::Shutdown { how: Shutdown::Write | Shutdown::Both })
 }
 
 /// Whether the sends behind an operation must wait until it is over, as it waits for those before it: the system does not
@@ -97,7 +98,8 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
                 Issued::Done(0, done.map(|()| Value::None).map_err(|error| Error::from_io(&error)))
             }
             // Nothing is pending before it: the lane saw to that.
-            Op::Disconnect | Op::Shutdown { how: Shutdown::Write | Shutdown::Both } => disconnect(&call),
+            Op::Disconnect { reuse: true } => disconnect(&call, TF_REUSE_SOCKET),
+            Op::Disconnect { reuse: false } | Op::Shutdown { how: Shutdown::Write | Shutdown::Both } => disconnect(&call, 0),
             Op::Transmit(asked) => transmit(&call, buffers, asked),
             Op::ReadAt { .. } | Op::WriteAt { .. } if !core.is_open() => {
                 failed(Error::new(Code::InvalidHandle).hint("the file is not open"))
@@ -296,10 +298,10 @@ fn wildcard(v6: bool) -> socket2::SockAddr {
     SocketAddr::new(any, 0).into()
 }
 
-unsafe fn disconnect(call: &Call) -> Issued {
+unsafe fn disconnect(call: &Call, flags: u32) -> Issued {
     match sys::extensions(call.socket).map(|found| found.disconnect) {
         // SAFETY: no pointers but the OVERLAPPED.
-        Ok(Some(disconnect_ex)) => unsafe { call.win32(|ov| disconnect_ex(call.socket, ov, 0, 0)) },
+        Ok(Some(disconnect_ex)) => unsafe { call.win32(|ov| disconnect_ex(call.socket, ov, flags, 0)) },
         Ok(None) => failed(Error::new(Code::NotSupported)),
         Err(error) => failed(error),
     }
