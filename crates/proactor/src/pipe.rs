@@ -57,7 +57,7 @@ use crate::time::Wait;
 /// # drop((first, second));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct PipeOptions {
     pub(crate) message: bool,
     /// 0: any number.
@@ -68,10 +68,17 @@ pub struct PipeOptions {
     pub(crate) first: bool,
 }
 
+impl Default for PipeOptions {
+    fn default() -> PipeOptions {
+        PipeOptions::new()
+    }
+}
+
 impl PipeOptions {
-    /// Bytes, any number of instances, no remote clients.
+    /// Bytes, any number of instances, 64 KiB for each direction, no remote clients.
     pub fn new() -> PipeOptions {
-        PipeOptions::default()
+        const BUFFER: u32 = 64 << 10;
+        PipeOptions { message: false, instances: 0, in_buffer: BUFFER, out_buffer: BUFFER, remote: false, first: false }
     }
 
     /// Keeps messages apart (`PIPE_TYPE_MESSAGE`, read as messages; `SOCK_SEQPACKET`): what one write wrote, reads do not join with
@@ -89,8 +96,8 @@ impl PipeOptions {
         self
     }
 
-    /// How many bytes the system is to keep for each direction, as a hint: of what clients write, and of what the server does.
-    /// Unix sockets do not take it.
+    /// How many bytes the system keeps of what clients wrote, and of what the server did, until they are read. A write of more
+    /// completes when all but that is read; with 0, when all of it is. Unix sockets do not take it.
     pub fn buffers(mut self, inbound: u32, outbound: u32) -> PipeOptions {
         (self.in_buffer, self.out_buffer) = (inbound, outbound);
         self

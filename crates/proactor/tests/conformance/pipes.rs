@@ -423,14 +423,28 @@ fn what_cannot_be_made_or_opened_says_why() {
     }
     let longest = format!("{own}{}", "y".repeat(80 - own.len()));
     drop((PipeServer::create(&longest).unwrap(), PipeClient::open(&longest).unwrap()));
-    let only = bytes().instances(1).first(true).create(&own).unwrap();
-    assert_eq!(bytes().instances(1).first(true).create(&own).unwrap_err().code(), Code::AccessDenied);
-    assert_eq!(bytes().instances(1).create(&own).unwrap_err().code(), Code::PipeBusy);
-    drop(only);
+    let one = bytes().instances(2).first(true).create(&own).unwrap();
+    let two = bytes().instances(2).create(&own).unwrap();
+    assert_eq!(bytes().instances(2).create(&own).unwrap_err().code(), Code::PipeBusy);
+    drop(one);
+    let again = bytes().instances(2).create(&own).unwrap();
+    drop((two, again));
     assert_eq!(PipeClient::open(&own).unwrap_err().code(), Code::FileNotFound);
     let _first = messages().first(true).create(&own).unwrap();
     assert_eq!(bytes().create(&own).unwrap_err().code(), Code::AccessDenied);
     messages().create(&own).unwrap();
+}
+
+#[test]
+fn who_wants_to_be_the_first_instance_is_refused_if_there_is_one() {
+    if wine() {
+        skip!("who_wants_to_be_the_first_instance_is_refused_if_there_is_one", "Wine 8 ignores FILE_FLAG_FIRST_PIPE_INSTANCE");
+    }
+    let own = name();
+    let first = bytes().first(true).create(&own).unwrap();
+    assert_eq!(bytes().first(true).create(&own).unwrap_err().code(), Code::AccessDenied);
+    drop(first);
+    bytes().first(true).create(&own).unwrap();
 }
 
 #[test]
