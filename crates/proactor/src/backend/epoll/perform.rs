@@ -181,10 +181,11 @@ fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
             }
             Err(libc::EAGAIN) => return Step::Blocked,
             Err(libc::EINTR) => {}
-            Err(errno) if slot.is_pipe() => match pipes::failed(slot, 0, errno) {
-                Some(failed) => return failed,
-                None => {}
-            },
+            Err(errno) if slot.is_pipe() => {
+                if let Some(failed) = pipes::failed(slot, 0, errno) {
+                    return failed;
+                }
+            }
             Err(errno) => return broken(slot, 0, errno),
         }
     }
