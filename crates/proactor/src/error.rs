@@ -65,6 +65,10 @@ pub enum Code {
     Abandoned,
     /// A pipe or socket whose other end is gone (109).
     BrokenPipe,
+    /// Every instance of the named pipe is taken (231).
+    PipeBusy,
+    /// The pipe's instance has its client already (535).
+    PipeConnected,
     /// The system or object does not support this (50 / 10045).
     NotSupported,
     /// A semaphore's count would pass its maximum (298).
@@ -144,6 +148,10 @@ impl Code {
             Code::WaitTimeout => (258, 258, K::TimedOut, "the wait timed out; nothing was taken"),
             Code::Abandoned => (735, 735, K::BrokenPipe, "the completion port was closed during the wait"),
             Code::BrokenPipe => (109, 109, K::BrokenPipe, "the other end is gone"),
+            Code::PipeBusy => {
+                (231, 231, K::ResourceBusy, "every instance of the pipe is taken; wait for one, or try again later")
+            }
+            Code::PipeConnected => (535, 535, K::InvalidInput, "the pipe's instance has a client already; disconnect it first"),
             Code::NotSupported => (50, 10045, K::Unsupported, "this system or object does not support the operation"),
             Code::TooManyPosts => (298, 0, K::QuotaExceeded, "the semaphore's count would pass its maximum; release fewer"),
             Code::NotOwner => (288, 0, K::PermissionDenied, "this thread does not own the mutex; wait for it first"),

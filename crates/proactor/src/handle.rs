@@ -33,6 +33,14 @@ pub(crate) enum Kind {
     Watched,
     /// The way to calls of the user's own.
     Raw,
+    /// An instance of a named pipe's server, of bytes.
+    PipeServer,
+    /// The same, of messages.
+    MessagePipeServer,
+    /// Another end of a pipe, of bytes.
+    Pipe,
+    /// The same, of messages.
+    MessagePipe,
 }
 
 impl Kind {
@@ -42,6 +50,28 @@ impl Kind {
 
     pub fn is_stream(self) -> bool {
         matches!(self, Kind::TcpStream | Kind::UnixStream)
+    }
+
+    pub fn is_pipe_server(self) -> bool {
+        matches!(self, Kind::PipeServer | Kind::MessagePipeServer)
+    }
+
+    pub fn is_pipe(self) -> bool {
+        self.is_pipe_server() || matches!(self, Kind::Pipe | Kind::MessagePipe)
+    }
+
+    /// Whether it is a pipe that keeps messages apart.
+    pub fn is_message(self) -> bool {
+        matches!(self, Kind::MessagePipeServer | Kind::MessagePipe)
+    }
+
+    /// What an operation says that was pending when the last handle went.
+    pub fn code_of_close(self) -> Code {
+        match self {
+            Kind::TcpStream | Kind::UnixStream => Code::ConnectionAborted,
+            _ if self.is_pipe() => Code::BrokenPipe,
+            _ => Code::Cancelled,
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod handle;
 mod home;
 pub mod net;
 mod op;
+pub mod pipe;
 pub mod pool;
 mod port;
 pub mod process;

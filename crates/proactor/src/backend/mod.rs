@@ -25,6 +25,7 @@
 //! | `give_slot_up()` | the same until the value it gives is dropped |
 //! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
 //! | `open_process`, `process_of`, `same_process` | an object whose `Exited` completes when that process has ended |
+//! | `create_pipe`, `open_pipe`, `pipe_pair` | an instance of a named pipe's server, its client's end, both ends of a nameless one |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
@@ -49,6 +50,8 @@ mod fifo;
 mod gate;
 #[cfg(target_os = "linux")]
 mod local;
+#[cfg(target_os = "linux")]
+mod pipe;
 #[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]
@@ -78,6 +81,7 @@ pub(crate) use {
     cached::read_cached,
     clock::AlarmClock,
     epoll::*,
+    pipe::{create_pipe, open_pipe, pipe_pair},
     process::{open_process, process_of, same_process},
     raw::RawCall,
     route::*,

@@ -110,6 +110,7 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
             | Op::AcceptMulti
             | Op::RecvMulti
             | Op::Connect { .. }
+            | Op::PipeConnect
             | Op::Ready { .. }
             | Op::Shutdown { .. }
             | Op::Disconnect { .. }

@@ -7,6 +7,8 @@
 //! | `RecvMulti` | read | each piece of data that comes, until the peer closes | WSARecv again and again / recv, multishot |
 //! | `Connect` | write | connected (with first data: and all of it sent), or failed | ConnectEx / connect |
 //! | `Recv`, `RecvFrom` | read | bytes or a datagram came, or the peer closed | WSARecv(From) / recvmsg |
+//! | `PipeConnect` | read | a client has the pipe's instance | ConnectNamedPipe / accept4 |
+//! | `RecvMessage` | read | a message of a pipe, or its next part, came, or the other end is gone | ReadFile / recvmsg |
 //! | `Send`, `SendTo` | write | **all** bytes are in the socket's buffer | WSASend(To) / sendmsg |
 //! | `Transmit` | write | head, part of a file and tail are in the socket's buffer | TransmitFile / sendfile |
 //! | `Ready` | read or write | the object could be read, accepted from, or written | zero-byte WSARecv / poll |
@@ -64,6 +66,10 @@ pub(crate) enum Op {
         to: Address,
     },
     Recv,
+    /// Of a pipe in message mode.
+    RecvMessage,
+    /// A server's instance of a named pipe waits for its client.
+    PipeConnect,
     Send,
     RecvFrom,
     SendTo {
@@ -136,7 +142,7 @@ impl Op {
             Op::Accept | Op::AcceptMulti | Op::Recv | Op::RecvMulti | Op::RecvFrom | Op::Ready { interest: Interest::Read } => {
                 Lane::Read
             }
-            Op::Shutdown { how: Shutdown::Read } | Op::Exited => Lane::Read,
+            Op::Shutdown { how: Shutdown::Read } | Op::Exited | Op::RecvMessage | Op::PipeConnect => Lane::Read,
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
             Op::Shutdown { .. } | Op::Disconnect { .. } | Op::Transmit(_) => Lane::Write,
             Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
@@ -151,8 +157,8 @@ impl Op {
             Op::Accept => OpKind::Accept,
             Op::AcceptMulti => OpKind::AcceptMulti,
             Op::RecvMulti => OpKind::RecvMulti,
-            Op::Connect { .. } => OpKind::Connect,
-            Op::Recv => OpKind::Recv,
+            Op::Connect { .. } | Op::PipeConnect => OpKind::Connect,
+            Op::Recv | Op::RecvMessage => OpKind::Recv,
             Op::Send => OpKind::Send,
             Op::RecvFrom => OpKind::RecvFrom,
             Op::SendTo { .. } => OpKind::SendTo,

@@ -64,6 +64,8 @@ mod handlers;
 mod operation_block;
 #[path = "../conformance/own_calls.rs"]
 mod own_calls;
+#[path = "../conformance/pipes.rs"]
+mod pipes;
 #[path = "../conformance/processes.rs"]
 mod processes;
 #[path = "../conformance/promises.rs"]

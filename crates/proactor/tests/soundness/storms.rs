@@ -1,9 +1,10 @@
-//! Accepting and cancelling in a storm: the count of descriptors stays what it was.
+//! Accepting and cancelling in a storm, and pipes that change hands in one: the count of descriptors stays what it was.
 
 use std::net::TcpStream as StdStream;
 use std::time::{Duration, Instant};
 
 use proactor::net::TcpListener;
+use proactor::pipe::{PipeClient, PipeOptions};
 use proactor::{Block, CompletionPort, Outcome, within_mut};
 
 use crate::alone::alone;
@@ -68,5 +69,80 @@ fn a_storm_of_accepts_and_cancels_leaks_no_descriptor() {
         println!("{rounds} rounds, {taken} accepted");
         assert!(rounds > 10 && taken > 0);
         assert_eq!(descriptors(), before, "descriptors after {rounds} rounds");
+    });
+}
+
+/// Instances change between listening and connected while others read, write, cancel and come.
+#[test]
+fn a_storm_of_pipe_clients_gets_its_own_words_back_and_leaks_no_descriptor() {
+    alone("storms::a_storm_of_pipe_clients_gets_its_own_words_back_and_leaks_no_descriptor", || {
+        let name = format!("proactor-storm-{}", std::process::id());
+        let options = PipeOptions::new().messages(true);
+        let storm = |time: Duration| {
+            let first = options.create(&name).unwrap();
+            let end = Instant::now() + time;
+            let served: usize = std::thread::scope(|scope| {
+                let servers: Vec<_> = (0..3)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            let server = options.create(&name).unwrap();
+                            let mut served = 0;
+                            while server.connect().wait_timeout(Duration::from_millis(500)).result.is_ok() {
+                                loop {
+                                    let part = server.read(vec![0; 5]).wait();
+                                    if part.bytes == 0 {
+                                        break;
+                                    }
+                                    server.write(part.buffer).wait().result.unwrap();
+                                }
+                                // Who reads when the client is sent away is told.
+                                let ahead = server.read(vec![0; 5]).start().unwrap();
+                                server.disconnect().wait().result.unwrap();
+                                assert_eq!(ahead.wait().bytes, 0);
+                                served += 1;
+                            }
+                            served
+                        })
+                    })
+                    .collect();
+                for seed in 0..3_u8 {
+                    let (name, end) = (&name, end);
+                    scope.spawn(move || {
+                        while Instant::now() < end {
+                            let client = PipeClient::open_within(name, Duration::from_secs(10)).unwrap();
+                            let words = [seed, 1, 2, 3, 4, 5, 6, seed];
+                            client.write(words.to_vec()).wait().result.unwrap();
+                            let mut came = Vec::new();
+                            while came.len() < words.len() {
+                                let read = client.read(vec![0; 64]).wait();
+                                assert!(read.bytes > 0, "{:?}", read.result);
+                                came.extend_from_slice(&read.buffer);
+                            }
+                            assert_eq!(came, words);
+                            // In flight when the client goes.
+                            let _unanswered = client.read(vec![0; 8]).start().unwrap();
+                        }
+                    });
+                }
+                // One that waits among them, and is cancelled.
+                while Instant::now() < end {
+                    if first.connect().wait_timeout(Duration::from_millis(1)).result.is_err() {
+                        continue;
+                    }
+                    let words = first.read(vec![0; 64]).wait().buffer;
+                    first.write(words).wait().result.unwrap();
+                    assert_eq!(first.read(vec![0; 64]).wait().bytes, 0);
+                    first.disconnect().wait().result.unwrap();
+                }
+                servers.into_iter().map(|server| server.join().unwrap()).sum()
+            });
+            served
+        };
+        storm(Duration::from_millis(100));
+        let before = descriptors();
+        let served = storm(Duration::from_secs(2));
+        println!("{served} clients served");
+        assert!(served > 20, "{served}");
+        assert_eq!(descriptors(), before);
     });
 }

@@ -185,6 +185,8 @@ pub(super) fn perform(
         | Op::Connect { .. }
         | Op::Recv
         | Op::Send
+        | Op::RecvMessage
+        | Op::PipeConnect
         | Op::RecvFrom
         | Op::SendTo { .. }
         | Op::Ready { .. }

@@ -113,11 +113,13 @@ pub(super) struct Owned {
     pub hup: bool,
     /// The sending side was shut down here.
     pub shut: bool,
+    /// A pipe's client was sent away: what its server still reads is to be looked at.
+    pub disconnected: bool,
 }
 
 impl Owned {
     const fn new() -> Owned {
-        Owned { list: Fifo::new(), waiting: Vec::new(), ready: false, hup: false, shut: false }
+        Owned { list: Fifo::new(), waiting: Vec::new(), ready: false, hup: false, shut: false, disconnected: false }
     }
 
     /// Takes out the operations `which` means, in order.
@@ -194,8 +196,10 @@ pub(super) struct Slot {
     open_lanes: AtomicU32,
     /// Index + 1 of the listener's slot this connection's first data is reported to.
     pub parent: AtomicU32,
-    /// 1 once the socket is connected, or needs no connection.
+    /// 1 once the socket is connected, or needs no connection. Of a pipe's server: its state (`pipe.rs`).
     pub connected: AtomicU32,
+    /// Of a pipe's server: the descriptor to which its clients come, kept open by the object.
+    pub listener: AtomicU32,
     /// The errno that ended the connection. The kernel tells it once, to whichever lane asks first, and answers later
     /// receives as if the peer had closed.
     pub lost: AtomicU32,
@@ -234,6 +238,7 @@ impl Slot {
             open_lanes: AtomicU32::new(0),
             parent: AtomicU32::new(0),
             connected: AtomicU32::new(0),
+            listener: AtomicU32::new(0),
             lost: AtomicU32::new(0),
         }
     }
@@ -259,6 +264,14 @@ impl Slot {
 
     pub fn is(&self, kind: Kind) -> bool {
         self.kind.load(Ordering::Relaxed) == kind as u32
+    }
+
+    pub fn is_pipe_server(&self) -> bool {
+        self.is(Kind::PipeServer) || self.is(Kind::MessagePipeServer)
+    }
+
+    pub fn is_pipe(&self) -> bool {
+        self.is_pipe_server() || self.is(Kind::Pipe) || self.is(Kind::MessagePipe)
     }
 
     fn lane(&self, side: Side) -> &Lane {
@@ -358,7 +371,7 @@ impl Slot {
     #[inline]
     fn work(&self, lane: &Lane, mut flags: u32, port: &Port, packets: &mut impl Packets) {
         let mut within = Within { packets, later: Later::new() };
-        let mut closed = false;
+        let (mut closed, mut disconnected) = (false, false);
         loop {
             // SAFETY: BUSY is ours until `release` below succeeds.
             let owned = unsafe { &mut *lane.owned.get() };
@@ -373,6 +386,7 @@ impl Slot {
             }
             self.perform(owned, port, &mut within);
             perform::first_data(self, owned, port, &mut within);
+            disconnected |= std::mem::take(&mut owned.disconnected);
             let idle = if owned.ready { READY } else { 0 };
             // What `open` and the next owner read of `ready` is in the word.
             owned.ready = false;
@@ -386,6 +400,10 @@ impl Slot {
             port.vacate(self);
         }
         port.settled();
+        if disconnected {
+            // Only now that this lane is free: completions over there may run user code.
+            self.event(Side::Read, READY, port, &mut port.packets());
+        }
         later.run();
     }
 
@@ -415,7 +433,11 @@ impl Slot {
     }
 
     fn abort_all(&self, owned: &mut Owned, port: &Port, packets: &mut impl Packets) {
-        let code = if self.is(Kind::TcpStream) || self.is(Kind::UnixStream) { Code::ConnectionAborted } else { Code::Cancelled };
+        let code = match () {
+            () if self.is(Kind::TcpStream) || self.is(Kind::UnixStream) => Code::ConnectionAborted,
+            () if self.is_pipe() => Code::BrokenPipe,
+            () => Code::Cancelled,
+        };
         for header in owned.remove(Which::All) {
             abort(header, Error::new(code), port, packets);
         }

@@ -13,6 +13,7 @@ mod monitor;
 mod object;
 mod pace;
 mod perform;
+mod pipes;
 mod port;
 mod reaper;
 mod slab;

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::super::cached;
+use super::super::{cached, pipe};
 use super::{Timing, files, types};
 use crate::error::Error;
 use crate::handle::{Kind, Object, Which};
@@ -34,6 +34,8 @@ pub(crate) struct ObjectState {
     pub(in crate::backend) tried: cached::Tried,
     /// Of timers, which have no descriptor.
     timing: Option<Arc<Timing>>,
+    /// Of an instance of a named pipe's server: where its clients come.
+    pub(in crate::backend) pipe: Option<Arc<pipe::Listener>>,
 }
 
 impl ObjectState {
@@ -49,6 +51,7 @@ impl ObjectState {
             made_blocking: AtomicBool::new(false),
             tried: cached::Tried::default(),
             timing: None,
+            pipe: None,
         }
     }
 
@@ -62,6 +65,7 @@ impl ObjectState {
             made_blocking: AtomicBool::new(false),
             tried: cached::Tried::default(),
             timing: None,
+            pipe: None,
         }
     }
 
@@ -189,6 +193,10 @@ impl super::Port {
         let slot = self.lodge(object.sys.raw(), object.kind)?;
         let connected = object.sys.connected || !object.kind.is_stream();
         slot.connected.store(connected.into(), crate::shim::Ordering::SeqCst);
+        if let Some(pipe) = &object.sys.pipe {
+            slot.connected.store(pipe::LISTENING, crate::shim::Ordering::SeqCst);
+            slot.listener.store(pipe.raw().cast_unsigned(), crate::shim::Ordering::SeqCst);
+        }
         if connected && let Err(error) = self.watch(slot) {
             // Nobody has seen the slot yet: it closes empty, without its descriptor.
             slot.fd.store(u32::MAX, crate::shim::Ordering::Relaxed);

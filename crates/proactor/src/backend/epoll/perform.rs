@@ -7,8 +7,8 @@ use super::super::reuse::{self, Connection};
 use super::super::{process, transmit};
 use super::lane::{self, CLOSED, Owned, READY, Slot};
 use super::port::Port;
-use super::sys;
 use super::types::{BlockState, RawBuf};
+use super::{pipes, sys};
 use crate::buf::Buffers;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
@@ -99,6 +99,8 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
             }
         }
         Op::Recv => recv(slot, owned, work),
+        Op::RecvMessage => pipes::recv_message(slot, work),
+        Op::PipeConnect => pipes::connect(slot, port),
         Op::RecvMulti => recv_multi(slot, owned, work),
         Op::Send => explain_pipe(slot, owned, send_rest(slot, work)),
         Op::RecvFrom => {
@@ -140,6 +142,7 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
         }
         Op::Ready { interest } => ready(fd, *interest),
         Op::Shutdown { how } => shutdown(fd, *how, owned),
+        Op::Disconnect { .. } if slot.is_pipe_server() => pipes::disconnect(slot, owned, port),
         Op::Disconnect { reuse: false } => shutdown(fd, Shutdown::Write, owned),
         Op::Disconnect { reuse: true } => disconnect(slot, owned),
         Op::Transmit(_) => {
@@ -171,6 +174,7 @@ fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
     }
     loop {
         match work.buffers.with_rest(0, |bufs| sys::recv(slot.fd(), bufs)) {
+            Ok(0) if slot.is_pipe() => return Step::Done(0, Ok(Value::None)),
             Ok(0) => {
                 return match slot.lost() {
                     Some(errno) => failed(0, errno),
@@ -191,6 +195,11 @@ fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
                 return Step::Blocked;
             }
             Err(libc::EINTR) => {}
+            Err(errno) if slot.is_pipe() => {
+                if let Some(failed) = pipes::failed(slot, 0, errno) {
+                    return failed;
+                }
+            }
             Err(errno) => return broken(slot, 0, errno),
         }
     }
@@ -248,6 +257,7 @@ fn send_rest(slot: &Slot, work: &mut Work) -> Step {
             }
             Err(libc::EAGAIN) => return Step::Blocked,
             Err(libc::EINTR) => {}
+            Err(errno) if slot.is_pipe() => return pipes::failed_write(slot, work.bytes, errno),
             Err(errno) => return broken(slot, work.bytes, errno),
         }
     }
@@ -273,7 +283,7 @@ fn explain_pipe(slot: &Slot, owned: &Owned, step: Step) -> Step {
     }
 }
 
-fn ready(fd: libc::c_int, interest: Interest) -> Step {
+pub(super) fn ready(fd: libc::c_int, interest: Interest) -> Step {
     let events = match interest {
         Interest::Read => libc::POLLIN | libc::POLLRDHUP,
         Interest::Write => libc::POLLOUT,

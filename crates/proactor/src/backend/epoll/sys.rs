@@ -172,6 +172,15 @@ pub(super) fn recv_from(fd: libc::c_int, bufs: &[RawBuf]) -> Result<(usize, sock
     })
 }
 
+/// Looks at the next message from where the last look at it ended: how much of it fitted, and whether more is left.
+pub(super) fn peek(fd: libc::c_int, bufs: &[RawBuf]) -> Result<(usize, bool), i32> {
+    message(bufs, |msg| {
+        // SAFETY: the block owns the buffers until its operation completes, which is after this call.
+        let n = count(unsafe { libc::recvmsg(fd, msg, libc::MSG_DONTWAIT | libc::MSG_PEEK) })?;
+        Ok((n, msg.msg_flags & libc::MSG_TRUNC != 0))
+    })
+}
+
 #[inline]
 fn message<T>(bufs: &[RawBuf], call: impl FnOnce(&mut libc::msghdr) -> T) -> T {
     // SAFETY: all-zero is a valid empty message header.

@@ -21,7 +21,9 @@ pub(crate) fn code_of(raw: i32) -> Code {
         ERROR_HOST_UNREACHABLE => Code::HostUnreachable,
         ERROR_NETWORK_UNREACHABLE => Code::NetworkUnreachable,
         ERROR_PIPE_NOT_CONNECTED => Code::Shutdown,
-        ERROR_NOT_CONNECTED => Code::NotConnected,
+        ERROR_NOT_CONNECTED | ERROR_PIPE_LISTENING => Code::NotConnected,
+        ERROR_PIPE_BUSY => Code::PipeBusy,
+        ERROR_PIPE_CONNECTED => Code::PipeConnected,
         ERROR_ADDRESS_ALREADY_ASSOCIATED => Code::AddressInUse,
         ERROR_INVALID_NETNAME => Code::AddressNotAvailable,
         ERROR_NO_SYSTEM_RESOURCES

@@ -15,8 +15,8 @@ use windows_sys::Win32::Networking::WinSock::{
 use super::codes::{self, Numbers};
 use super::lanes::Core;
 use super::start::{ADDRESS_ROOM, raw_socket};
-use super::sys;
 use super::types::{Aside, Descriptor};
+use super::{pipe, sys};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
@@ -50,7 +50,7 @@ pub(super) fn is_end_of_file(error: &Error) -> bool {
 }
 
 /// Statuses that may mean that the operation was asked to end.
-fn is_end(status: NTSTATUS) -> bool {
+pub(super) fn is_end(status: NTSTATUS) -> bool {
     const CLOSED: [NTSTATUS; 6] = [
         STATUS_CANCELLED,
         STATUS_CONNECTION_ABORTED,
@@ -87,6 +87,9 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
     let is_file = matches!(work.op, Op::ReadAt { .. } | Op::WriteAt { .. });
     if let (Aside::Gathered(whole), Op::ReadAt { .. }) = (&aside, &work.op) {
         scatter(&whole[..bytes.min(whole.len())], &work.buffers);
+    }
+    if object.kind.is_pipe() {
+        return (bytes, pipe::outcome(status, ended, work, object));
     }
     if status == STATUS_BUFFER_OVERFLOW && matches!(work.op, Op::RecvFrom) {
         return (bytes, Ok(datagram(&aside, true)));
@@ -126,7 +129,9 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
         Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => {
             unreachable!("not an operation the kernel reports")
         }
-        Op::Exited | Op::Timer { .. } | Op::Post => unreachable!("not an operation the kernel reports"),
+        Op::PipeConnect | Op::RecvMessage | Op::Exited | Op::Timer { .. } | Op::Post => {
+            unreachable!("not an operation the kernel reports")
+        }
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::os::windows::io::{FromRawHandle, FromRawSocket, OwnedHandle, OwnedSocket};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::HANDLE;
@@ -38,6 +38,8 @@ pub(super) struct Core {
     pub is_file: bool,
     /// A file opened without FILE_FLAG_OVERLAPPED: its calls block, so the pool makes them.
     blocking: AtomicBool,
+    /// Of an instance of a named pipe's server, see `pipe.rs`.
+    pub pipe_state: AtomicU32,
     lanes: [Mutex<List>; 3],
 }
 
@@ -148,7 +150,8 @@ impl List {
 
 impl Core {
     pub fn new(raw: u64, is_file: bool, blocking: bool) -> Core {
-        Core { raw: AtomicU64::new(raw), is_file, blocking: AtomicBool::new(blocking), lanes: Default::default() }
+        let pipe_state = AtomicU32::new(super::pipe::LISTENING);
+        Core { raw: AtomicU64::new(raw), is_file, blocking: AtomicBool::new(blocking), pipe_state, lanes: Default::default() }
     }
 
     pub fn lock(&self, lane: Lane) -> MutexGuard<'_, List> {

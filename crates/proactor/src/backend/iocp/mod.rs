@@ -21,6 +21,7 @@
 //! | `held.rs` | who starts what had to wait for the operations before it |
 //! | `alarm.rs` | what wakes a thread in an alertable get |
 //! | `attend.rs` | who fetches packets when nobody does and somebody waits |
+//! | `pipe.rs` | pipes |
 //! | `process.rs` | who waits for the end of processes |
 //! | `raw.rs` | the door to overlapped calls of the user's own |
 //! | `blocking.rs` | calls that have no overlapped form |
@@ -49,6 +50,7 @@ mod lanes;
 mod multi;
 mod object;
 mod owner;
+mod pipe;
 mod port;
 mod process;
 pub mod raw;
@@ -66,6 +68,7 @@ pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
+pub(crate) use pipe::{create_pipe, open_pipe, pipe_pair};
 pub(crate) use port::Port;
 pub(crate) use process::{open_process, process_of, same_process};
 pub(crate) use raw::RawCall;

@@ -418,7 +418,7 @@ pub(crate) fn cancel(object: &Object, which: Which) -> usize {
     }
 }
 
-/// The last user's handle went: ends what is pending, and closes a socket at once, so that the peer sees it. A file's
+/// The last user's handle went: ends what is pending, and closes a socket or a pipe at once, so that the peer sees it. A file's
 /// pending calls may need its handle: that goes with the object.
 pub(crate) fn close(object: &Object) {
     if object.sys.timing().is_some() {
@@ -426,8 +426,8 @@ pub(crate) fn close(object: &Object) {
         return;
     }
     let core = &object.sys.core;
-    let code = if object.kind.is_stream() { Code::ConnectionAborted } else { Code::Cancelled };
-    if core.is_file {
+    let code = object.kind.code_of_close();
+    if core.is_file && !object.kind.is_pipe() {
         core.cancel(Which::All, code);
         return;
     }

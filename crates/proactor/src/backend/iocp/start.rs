@@ -16,7 +16,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::lanes::Core;
 use super::sys::{self, Poll};
 use super::types::{Aside, RawBuf};
-use super::{RawCall, blocking, codes, events, process};
+use super::{RawCall, blocking, codes, events, pipe, process};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
@@ -73,6 +73,7 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
     // it returns; and calls `begin` once, before the kernel's call.
     unsafe {
         match &work.op {
+            _ if object.kind.is_pipe() => pipe::issue(&call, work, object),
             Op::Accept | Op::AcceptMulti => accept(&call, buffers, object.kind),
             Op::Connect { to } => connect(&call, buffers, to, object.kind),
             Op::Recv => recv(&call, buffers.as_slice()),
@@ -115,6 +116,7 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
                 Err(error) => failed(error),
             },
             Op::Raw => raw_call(&call, &buffers.raw, core),
+            Op::PipeConnect | Op::RecvMessage => unreachable!("an operation of pipes"),
             Op::Post => unreachable!("a post goes to the port"),
             Op::Timer { .. } => unreachable!("a timer goes into its wheel"),
         }
@@ -122,7 +124,7 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
 }
 
 /// One operation on its way to the kernel.
-struct Call {
+pub(super) struct Call {
     header: NonNull<Header>,
     aside: *mut Aside,
     flags: *mut u32,
@@ -162,7 +164,7 @@ impl Call {
     ///
     /// # Safety
     /// As `issue`; the call reads only what stays.
-    unsafe fn win32(&self, call: impl FnOnce(*mut OVERLAPPED) -> i32) -> Issued {
+    pub(super) unsafe fn win32(&self, call: impl FnOnce(*mut OVERLAPPED) -> i32) -> Issued {
         // SAFETY: as the caller promises; the second call has no arguments.
         unsafe {
             let overlapped = self.begin();

@@ -167,6 +167,6 @@ impl Core {
 impl Lanes {
     /// What an operation of this socket says that was ended before its time.
     pub fn cancel_code(&self) -> Code {
-        if self.closing && self.kind.is_stream() { Code::ConnectionAborted } else { Code::Cancelled }
+        if self.closing { self.kind.code_of_close() } else { Code::Cancelled }
     }
 }

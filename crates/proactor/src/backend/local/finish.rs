@@ -7,6 +7,7 @@ use io_uring::cqueue;
 
 use super::super::{epoll, process, uring};
 use super::lanes::Lanes;
+use super::pipes;
 use super::port::{Core, object_of};
 use super::start::{Asked, Hunger, NO_GROUP, broken_send, datagram, first_data};
 use crate::deliver;
@@ -186,6 +187,10 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
                 (libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => Verdict::Again,
                 (libc::ENOBUFS, Op::RecvMulti) | (libc::ETIME, Op::Disconnect { reuse: true }) => Verdict::Again,
                 (errno, Op::Accept | Op::AcceptMulti) if epoll::is_passing(errno) => Verdict::Again,
+                (errno, _) if lanes.kind.is_pipe() => match pipes::failure(lanes, &work.op, errno) {
+                    Some(error) => Verdict::Over(work.bytes, Err(error)),
+                    None => Verdict::Again,
+                },
                 (errno, Op::Send) => over_of(broken_send(lanes, work, errno)),
                 (errno, Op::Connect { .. }) if sys.connecting => over_of(broken_send(lanes, work, errno)),
                 (errno, _) => {
@@ -214,6 +219,11 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
             Verdict::Again
         }
         Op::RecvMulti if n > 0 => Verdict::More,
+        Op::PipeConnect => Verdict::Again,
+        Op::Recv | Op::RecvMessage if lanes.kind.is_pipe() => {
+            let (bytes, result) = pipes::read(lanes, work, sys, n);
+            Verdict::Over(bytes, result)
+        }
         Op::Recv | Op::RecvMulti => match lanes.lost {
             Some(errno) if n == 0 && (work.buffers.total() > 0 || matches!(work.op, Op::RecvMulti)) => failed(0, errno),
             _ if matches!(work.op, Op::Recv) && work.buffers.total() == 0 => over(0),

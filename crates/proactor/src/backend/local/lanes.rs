@@ -73,11 +73,19 @@ pub(super) struct Lanes {
     pub connected: bool,
     /// The errno that ended the connection. The kernel tells it once, to whichever lane asks first.
     pub lost: Option<i32>,
+    pub instance: Option<Instance>,
+}
+
+/// Of a pipe's server: the descriptor to which its clients come, kept open by the object, and its state (`pipe.rs`).
+pub(super) struct Instance {
+    pub listener: RawFd,
+    pub state: u32,
 }
 
 impl Lanes {
     pub fn new(fd: RawFd, kind: Kind, connected: bool) -> Lanes {
-        Lanes { fd, kind, read: Lane::default(), write: Lane::default(), closing: false, shut: false, connected, lost: None }
+        let (read, write) = (Lane::default(), Lane::default());
+        Lanes { fd, kind, read, write, closing: false, shut: false, connected, lost: None, instance: None }
     }
 
     pub fn lane(&mut self, side: Side) -> &mut Lane {

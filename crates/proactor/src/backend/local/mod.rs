@@ -29,6 +29,7 @@ mod cancel;
 mod finish;
 mod lanes;
 mod leases;
+mod pipes;
 mod port;
 mod remote;
 mod start;

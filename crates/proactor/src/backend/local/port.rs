@@ -13,8 +13,9 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::super::alarm::{Alarm, Alert};
 use super::super::epoll::{self, Timing};
+use super::super::pipe;
 use super::super::{Contract, Got};
-use super::lanes::{Floating, Lanes, Slab};
+use super::lanes::{Floating, Instance, Lanes, Slab};
 use super::leases::Leases;
 use super::remote::Remote;
 use crate::deliver::{After, Later, Packets};
@@ -266,12 +267,15 @@ impl Port {
         if matches!(object.kind, Kind::File | Kind::Raw) {
             return Ok(());
         }
-        // The mode of a watched descriptor is its user's.
-        if object.kind != Kind::Watched {
+        // The mode of a watched descriptor is its user's, and a pipe's instances share theirs.
+        if object.kind != Kind::Watched && !object.kind.is_pipe_server() {
             object.sys.make_blocking();
         }
         let connected = object.sys.is_connected() || !object.kind.is_stream();
-        let lanes = Lanes::new(object.sys.raw(), object.kind, connected);
+        let mut lanes = Lanes::new(object.sys.raw(), object.kind, connected);
+        if let Some(pipe) = &object.sys.pipe {
+            lanes.instance = Some(Instance { listener: pipe.raw(), state: pipe::LISTENING });
+        }
         object.sys.set_slot(self.core.borrow_mut().slab.insert(lanes));
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::super::reuse::{self, Connection};
 use super::super::{blocking, transmit, uring};
 use super::lanes::Lanes;
 use super::leases::Leases;
+use super::pipes;
 use super::port::{Core, object_of};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
@@ -188,6 +189,17 @@ pub(super) fn ask(lanes: &mut Lanes, header: NonNull<Header>, leases: &mut Lease
                 false => opcode::RecvMulti::new(fd, sys.group).build(),
             })
         }
+        Op::PipeConnect => match pipes::connect(lanes) {
+            Ok(true) => done(0),
+            Ok(false) => poll(libc::POLLIN),
+            Err(error) => Asked::Done(0, Err(error)),
+        },
+        Op::RecvMessage if work.buffers.total() == 0 => poll(libc::POLLIN | libc::POLLRDHUP),
+        Op::RecvMessage => {
+            let extra = sys.extra();
+            extra.name = Extra::empty().name;
+            Asked::Submit(opcode::RecvMsg::new(fd, message(extra, &work.buffers)).flags(libc::MSG_PEEK as u32).build())
+        }
         Op::Send => send(lanes, work, sys),
         Op::RecvFrom if work.buffers.total() == 0 => poll(libc::POLLIN | libc::POLLRDHUP),
         Op::RecvFrom => {
@@ -217,6 +229,7 @@ pub(super) fn ask(lanes: &mut Lanes, header: NonNull<Header>, leases: &mut Lease
         Op::Ready { interest: Interest::Read } | Op::Exited => poll(libc::POLLIN | libc::POLLRDHUP),
         Op::Ready { interest: Interest::Write } => poll(libc::POLLOUT),
         Op::Shutdown { how } => shutdown(lanes, *how),
+        Op::Disconnect { .. } if lanes.instance.is_some() => Asked::Done(0, pipes::disconnect(lanes)),
         Op::Disconnect { reuse: false } => shutdown(lanes, Shutdown::Write),
         Op::Disconnect { reuse: true } if !lanes.connected => failed(0, libc::ENOTCONN),
         Op::Disconnect { reuse: true } => match reuse::take_down(lanes.fd, std::mem::replace(&mut lanes.shut, true)) {

@@ -86,6 +86,8 @@ pub(in crate::backend) fn entry(header: NonNull<Header>) -> Result<squeue::Entry
             | Op::Connect { .. }
             | Op::Recv
             | Op::Send
+            | Op::RecvMessage
+            | Op::PipeConnect
             | Op::RecvFrom
             | Op::SendTo { .. }
             | Op::Ready { .. }
