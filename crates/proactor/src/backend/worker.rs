@@ -235,7 +235,7 @@ impl Drop for Inside {
 /// Whether the calling thread has a slot to give up if it waits.
 pub(crate) fn holds_slot() -> bool {
     let holds = |slot: &RefCell<Option<Binding>>| match slot.try_borrow().as_deref() {
-        Ok(Some(binding)) => Worker::is_running(binding.worker.look()),
+        Ok(Some(binding)) => Worker::is_running(binding.worker.look()) && binding.port.strong_count() > 0,
         Ok(None) => false,
         Err(_) => true,
     };

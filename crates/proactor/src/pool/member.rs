@@ -5,13 +5,13 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::crew::Crew;
 use super::instance::Instance;
 use crate::backend;
 use crate::error::{Code, Error};
-use crate::shim::lock;
+use crate::shim::{Condvar, Mutex, lock};
 use crate::time::Wait;
 
 /// Closes the crew's port when the pool's last handle and its last object are gone.
@@ -30,7 +30,7 @@ pub(super) struct Member {
     owner: Arc<Owner>,
     callback: Callback,
     runs_long: bool,
-    counts: std::sync::Mutex<Counts>,
+    counts: Mutex<Counts>,
     changed: Condvar,
 }
 
@@ -61,7 +61,7 @@ thread_local! {
 
 impl Member {
     pub fn new(owner: Arc<Owner>, runs_long: bool, callback: Callback) -> Arc<Member> {
-        let counts = std::sync::Mutex::default();
+        let counts = Mutex::default();
         Arc::new(Member { owner, callback, runs_long, counts, changed: Condvar::new() })
     }
 
