@@ -202,7 +202,7 @@ fn timers() {
         let never = timers.after(NEVER).packet(first).unwrap();
         timers.after(Duration::ZERO).packet(second).unwrap();
         timers.cancel(never).unwrap();
-        let mut get = || port.get(Duration::from_secs(5)).unwrap().packet().unwrap().block.unwrap();
+        let get = || port.get(Duration::from_secs(5)).unwrap().packet().unwrap().block.unwrap();
         travelling = Some((get(), get()));
     });
     counted("posts of timers", || {
