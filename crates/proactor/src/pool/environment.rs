@@ -104,7 +104,8 @@ impl Environment {
         let told = results.clone();
         let member = self.member(Box::new(move |instance| {
             let waited = lock(&told).pop_front();
-            if let Some(waited) = waited {
+            if let Some((waited, registered)) = waited {
+                drop(registered);
                 callback(instance, waited);
             }
         }));

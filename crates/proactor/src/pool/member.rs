@@ -81,6 +81,13 @@ impl Member {
         Ok(())
     }
 
+    /// A hold on the member goes, from where no user's code may run: a thread of the pool drops it.
+    pub fn let_go(self: Arc<Member>) {
+        let crew = self.crew().clone();
+        // Of an epoch that never was, so that nothing runs.
+        let _ = crew.port.post(Some(self), usize::MAX, None);
+    }
+
     /// Refuses if nothing begins any more.
     pub fn check_open(&self) -> Result<(), Error> {
         backend::check_fork()?;

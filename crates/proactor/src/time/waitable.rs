@@ -276,19 +276,15 @@ impl Shared {
 
     /// Signals it, queues its routine, and sets it for the next period.
     fn ring(&self, state: &mut State, moment: Moment) {
-        // With a routine it is its thread's, and ends with it. No APC of it is queued then, and dropping the routine is the
-        // next `set`'s.
+        // A timer with a routine is its thread's, and ends with it. Dropping the routine is the next `set`'s.
         if state.routine.as_ref().is_some_and(|routine| routine.has_ended()) {
             state.period = 0;
             return;
         }
-        // Before the routine is queued: it finds the timer signalled.
+        // First, so that the routine finds it signalled.
         self.core.signal();
-        if let Some(routine) = &state.routine
-            && !routine.queue(self.number())
-        {
+        if state.routine.as_ref().is_some_and(|routine| !routine.queue(self.number())) {
             state.period = 0;
-            return;
         }
         if state.period > 0 {
             let next = next(&*self.service.clock, moment, state.period);

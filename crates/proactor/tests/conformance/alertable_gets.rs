@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use proactor::sync::Thread;
+use proactor::sync::{Event, Thread, Waited, alertable};
 use proactor::time::Timers;
 use proactor::{Code, Fetched, Outcome};
 
@@ -144,4 +144,51 @@ fn an_alertable_get_runs_handlers_and_gives_packets_alone() {
     timers.after(Duration::ZERO).then(move |_| queue(&own)).unwrap();
     assert!(matches!(port.get_alertable(LONG), Ok(Outcome::Apc)));
     assert_eq!(ran.load(Ordering::SeqCst), 21);
+}
+
+#[test]
+fn handlers_run_in_an_alertable_get_and_none_is_shown() {
+    let port = port(1);
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 1);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let here = Thread::current();
+    for turn in 1..=3 {
+        let (counts, called) = (ran.clone(), here.clone());
+        let handler = move |_| called.queue_apc(move || _ = counts.fetch_add(1, Ordering::SeqCst)).unwrap();
+        ours.send(vec![1]).then(handler).unwrap();
+        let outcome = port.get_alertable(LONG);
+        assert!(matches!(outcome, Ok(Outcome::Apc)), "{outcome:?}");
+        assert_eq!(ran.load(Ordering::SeqCst), turn);
+    }
+    ours.send(vec![1]).then(|_| {}).unwrap();
+    port.post(7, 0, None).unwrap();
+    assert_eq!(port.get_alertable(LONG).unwrap().packet().unwrap().key, 7);
+}
+
+#[test]
+fn an_apc_that_comes_as_a_wait_inside_the_get_ends_is_the_gets() {
+    let (port, ran) = (port(1), Arc::new(AtomicUsize::new(0)));
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 1);
+    for turn in 1..=50 {
+        let (begun, event) = (Flag::default(), Event::auto());
+        let (theirs, signal, counts, here) = (begun.clone(), event.clone(), ran.clone(), Thread::current());
+        let other = worker(move || {
+            theirs.wait();
+            spin_for(Duration::from_micros(200));
+            signal.set();
+            // The wait is over, and its thread not yet awake.
+            here.queue_apc(move || _ = counts.fetch_add(1, Ordering::SeqCst)).unwrap();
+        });
+        let handler = move |_| {
+            begun.set();
+            assert_eq!(alertable::wait_one(&event, LONG), Ok(Waited::Signalled(0)));
+        };
+        ours.send(vec![1]).then(handler).unwrap();
+        let got = port.get_alertable(LONG);
+        assert!(matches!(got, Ok(Outcome::Apc)), "{got:?}");
+        assert_eq!(ran.load(Ordering::SeqCst), turn);
+        other.join();
+    }
 }
