@@ -60,9 +60,9 @@ struct Readme;
 pub use backend::watch;
 pub use backend::{Backend, BackendInfo, raw};
 pub use buf::{
-    BufferPool, Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, Gather,
-    GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut, WithinMut, within,
-    within_list, within_list_mut, within_mut,
+    Around, AroundTarget, BufferPool, Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget,
+    FillTarget, Gather, GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut,
+    WithinMut, within, within_list, within_list_mut, within_mut,
 };
 pub use deliver::{Overlapped, Promise, Promised, block_on, promise};
 pub use error::{Code, Error, Refused};

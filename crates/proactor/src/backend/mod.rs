@@ -56,9 +56,13 @@ mod queue;
 #[cfg(target_os = "linux")]
 pub mod raw;
 #[cfg(target_os = "linux")]
+mod reuse;
+#[cfg(target_os = "linux")]
 mod route;
 #[cfg(target_os = "linux")]
 mod segments;
+#[cfg(target_os = "linux")]
+mod transmit;
 #[cfg(target_os = "linux")]
 mod uring;
 #[cfg(target_os = "linux")]

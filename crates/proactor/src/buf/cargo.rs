@@ -41,6 +41,7 @@ impl<B> Sealed for Fill<B> {}
 impl<B> Sealed for Drain<B> {}
 impl<L> Sealed for FillList<L> {}
 impl<L> Sealed for DrainList<L> {}
+impl<A, B> Sealed for Around<A, B> {}
 
 /// Hides the lowered form from the public traits.
 pub struct LoweredBuffers<'a>(pub(crate) &'a mut Buffers);
@@ -101,6 +102,23 @@ impl<B: IoBuf> Cargo for Drain<B> {
     }
     fn give_back(self) -> B {
         self.0
+    }
+}
+
+/// What goes before a file and what goes after it.
+pub struct Around<A, B>(A, B);
+
+impl<A: IoBuf, B: IoBuf> Cargo for Around<A, B> {
+    type Back = (A, B);
+    fn lower(&mut self, into: &mut LoweredBuffers<'_>) {
+        into.0.push_slice(self.0.as_slice());
+        into.0.push_slice(self.1.as_slice());
+    }
+    unsafe fn finish(self, _: usize) -> (A, B) {
+        (self.0, self.1)
+    }
+    fn give_back(self) -> (A, B) {
+        (self.0, self.1)
     }
 }
 
@@ -194,6 +212,29 @@ pub trait DrainListTarget {
     fn into_cargo(self) -> Self::Cargo;
 }
 
+/// What `transmit_file` sends around a file: nothing, `()`; two owned buffers, `(head, tail)`; or
+/// [`within_list`](crate::within_list) a packet's block, whose first part goes before the file and whose second goes after it.
+pub trait AroundTarget {
+    /// How the operation carries it.
+    type Cargo;
+    /// Wraps it for the operation.
+    fn into_cargo(self) -> Self::Cargo;
+}
+
+impl AroundTarget for () {
+    type Cargo = NoBuffer;
+    fn into_cargo(self) -> NoBuffer {
+        NoBuffer
+    }
+}
+
+impl<A: IoBuf, B: IoBuf> AroundTarget for (A, B) {
+    type Cargo = Around<A, B>;
+    fn into_cargo(self) -> Around<A, B> {
+        Around(self.0, self.1)
+    }
+}
+
 lists! {
     Vec<T>, [];
     [T; N], [const N: usize];
@@ -230,6 +271,13 @@ projections! {
     Within, DrainTarget;
     WithinListMut, FillListTarget;
     WithinList, DrainListTarget;
+}
+
+impl<B, F> AroundTarget for WithinList<B, F> {
+    type Cargo = WithinList<B, F>;
+    fn into_cargo(self) -> Self {
+        self
+    }
 }
 
 impl<B, F: FnOnce(&mut B) -> &mut [u8]> Project<B> for WithinMut<B, F> {

@@ -11,7 +11,8 @@ mod traits;
 mod within;
 
 pub use cargo::{
-    Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget, Multi, NoBuffer, Project,
+    Around, AroundTarget, Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget, FillTarget,
+    Multi, NoBuffer, Project,
 };
 pub(crate) use cargo::{LoweredBuffers, Sealed};
 pub(crate) use lowered::Buffers;

@@ -112,7 +112,8 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
             | Op::Connect { .. }
             | Op::Ready { .. }
             | Op::Shutdown { .. }
-            | Op::Disconnect
+            | Op::Disconnect { .. }
+            | Op::Transmit(_)
             | Op::Sync { .. }
             | Op::Open { .. }
             | Op::Close
@@ -129,6 +130,10 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
     }
     if buffers.count() > Buffers::MOST {
         return Err(Error::new(Code::InvalidParameter).hint("more than 1024 buffers in one operation; use fewer").of(op.kind()));
+    }
+    if matches!(op, Op::Transmit(_)) && buffers.count() > 2 {
+        let hint = "a file is sent with one buffer before it and one after it, not more";
+        return Err(Error::new(Code::InvalidParameter).hint(hint).of(op.kind()));
     }
     op.check_numbers()?;
     handle.admit(op, buffers.total())

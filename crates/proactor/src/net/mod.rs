@@ -135,6 +135,54 @@ macro_rules! stream {
                 $crate::Operation::new(self.handle(), $crate::op::Op::Send, bufs.into_cargo())
             }
 
+            /// Sends a head, the bytes of `file` in `range`, and a tail (`TransmitFile`; `sendfile` between two sends).
+            ///
+            /// `around` is `(head, tail)`, two owned buffers that come back with the result; `()` for neither; or for a packet
+            /// [`within_list`](crate::within_list), whose first part is the head and whose second is the tail. `range` is in
+            /// bytes from the file's beginning, `..` the whole file; if the file ends sooner, so does its part, and the tail
+            /// follows.
+            ///
+            /// Completes once, when all of it is in the socket's buffer, with the count of all three; sends started before
+            /// and after it keep their order. The file stays open until the completion is consumed, whatever becomes of
+            /// its handles; reading it is not among its own operations, so cancelling those does not end this. The bytes in
+            /// flight that [`Limits`](crate::Limits) count are those of head and tail. Errors are those of `send`, with the
+            /// bytes that went before them, and `InvalidHandle` or `AccessDenied` for a file not open for reading;
+            /// `InvalidParameter` for a range that ends before it begins, and on Windows for more than 2^31 - 2 bytes in all.
+            /// Dropping the operation's handle does not stop it; cancelling leaves a part of it sent.
+            ///
+            /// On Linux the file is read by the thread that sends, the starter or one in the port's `get`, which waits for
+            /// the device if the bytes are not cached.
+            ///
+            /// ```
+            /// use proactor::{fs::{File, OpenOptions}, net::{TcpListener, TcpStream}};
+            /// # let path = std::env::temp_dir().join(format!("proactor-doc-transmit-{}-{}", std::process::id(), stringify!($name)));
+            /// std::fs::write(&path, b"0123456789")?;
+            /// let file = File::open_now(&path, &OpenOptions::new().read(true))?;
+            /// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+            /// let (accept, client) = (listener.accept().start()?, TcpStream::unconnected_v4()?);
+            /// client.connect(listener.local_addr()?).wait().result?;
+            /// let server = accept.wait().result?.stream;
+            /// let done = server.transmit_file(&file, 2..6, (b"<", b">")).wait();
+            /// assert_eq!((done.bytes, done.buffer), (6, (b"<", b">")));
+            /// drop(server);
+            /// let mut all = Vec::new();
+            /// while let done @ proactor::Completion { bytes: 1.., .. } = client.recv(vec![0; 16]).wait() {
+            ///     all.extend(done.buffer);
+            /// }
+            /// assert_eq!(all, b"<2345>");
+            /// # std::fs::remove_file(path)?;
+            /// # Ok::<(), std::io::Error>(())
+            /// ```
+            pub fn transmit_file<T: $crate::AroundTarget>(
+                &self,
+                file: &$crate::fs::File<H>,
+                range: impl std::ops::RangeBounds<u64>,
+                around: T,
+            ) -> $crate::Operation<'_, T::Cargo, (), H> {
+                let op = $crate::op::Op::Transmit($crate::op::Transmit::new(file.handle(), &range));
+                $crate::Operation::new(self.handle(), op, around.into_cargo())
+            }
+
             /// Completes when a receive would not wait: data, the peer's close, or an error (zero-byte `WSARecv`,
             /// `poll`). Takes no data and pins no buffer.
             pub fn readable(&self) -> $crate::Operation<'_, $crate::NoBuffer, (), H> {
@@ -156,7 +204,7 @@ macro_rules! stream {
             /// Closes the sending half after every send started before it, as `DisconnectEx` does: later sends fail with
             /// `Shutdown` (10058), receives go on until the peer closes too.
             pub fn disconnect(&self) -> $crate::Operation<'_, $crate::NoBuffer, (), H> {
-                $crate::Operation::new(self.handle(), $crate::op::Op::Disconnect, $crate::NoBuffer)
+                $crate::Operation::new(self.handle(), $crate::op::Op::Disconnect { reuse: false }, $crate::NoBuffer)
             }
         }
     };

@@ -142,6 +142,35 @@ impl<H: Home> TcpStream<H> {
         Operation::new(self.handle(), Op::Connect { to: addr.into() }, buf.into_cargo())
     }
 
+    /// Takes the connection down so that the socket may [`connect`](TcpStream::connect) again (`DisconnectEx` with
+    /// `TF_REUSE_SOCKET`; `shutdown`, then `connect` to `AF_UNSPEC`). A socket that has an associated port keeps it.
+    ///
+    /// Closes the sending half after every send started before it, and completes when the peer has closed too and nothing
+    /// of the connection is left, however it ended. Receive to the end, 0 bytes, first: what was not received by then is
+    /// gone. A peer that never closes keeps it pending; cancelling it leaves the sending half closed. `NotConnected` if
+    /// there is no connection.
+    ///
+    /// A socket bound to a port keeps it and may find the old connection's port pair in use for a while
+    /// (`AddressInUse`, `AddressNotAvailable`). Being accepted into is not offered: an accept makes its socket itself.
+    ///
+    /// ```
+    /// # if cfg!(unix) {
+    /// use proactor::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// let client = TcpStream::unconnected_v4()?;
+    /// for _ in 0..2 {
+    ///     let accept = listener.accept().start()?;
+    ///     client.connect(listener.local_addr()?).wait().result?;
+    ///     drop(accept.wait().result?.stream);
+    ///     client.disconnect_for_reuse().wait().result?;
+    /// }
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn disconnect_for_reuse(&self) -> Operation<'_, NoBuffer, (), H> {
+        Operation::new(self.handle(), Op::Disconnect { reuse: true }, NoBuffer)
+    }
+
     /// This end's address.
     pub fn local_addr(&self) -> Result<SocketAddr, Error> {
         expect_ip(Address::from_sock(&io(SockRef::from(self).local_addr())?))

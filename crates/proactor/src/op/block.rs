@@ -166,7 +166,7 @@ pub(crate) unsafe fn give_shell(header: NonNull<Header>) {
     }
 }
 
-/// Gives up the block's hold on its object, if it has one. May free the object.
+/// Gives up the block's hold on its object, if it has one, and on the file it sent. May free either.
 ///
 /// # Safety
 /// The caller owns the block, and no operation is pending on it.
@@ -174,6 +174,9 @@ pub(crate) unsafe fn give_shell(header: NonNull<Header>) {
 pub(crate) unsafe fn release_object(header: NonNull<Header>) {
     // SAFETY: owned by the caller; the header held one operation count of a live object, and forgets it here.
     unsafe {
+        if let Op::Transmit(sent) = &mut (*header.as_ptr()).work.op {
+            drop(sent.file.take());
+        }
         if let Some(object) = (*header.as_ptr()).object.take() {
             Object::operation_ended(object);
         }

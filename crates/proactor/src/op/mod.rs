@@ -8,8 +8,9 @@
 //! | `Connect` | write | connected (with first data: and all of it sent), or failed | ConnectEx / connect |
 //! | `Recv`, `RecvFrom` | read | bytes or a datagram came, or the peer closed | WSARecv(From) / recvmsg |
 //! | `Send`, `SendTo` | write | **all** bytes are in the socket's buffer | WSASend(To) / sendmsg |
+//! | `Transmit` | write | head, part of a file and tail are in the socket's buffer | TransmitFile / sendfile |
 //! | `Ready` | read or write | the object could be read, accepted from, or written | zero-byte WSARecv / poll |
-//! | `Shutdown`, `Disconnect` | write | all sends before it are done and the half is closed | shutdown, DisconnectEx |
+//! | `Shutdown`, `Disconnect` | write | all sends before it are done and the half is closed (for reuse: the other half too) | shutdown, DisconnectEx |
 //! | `ReadAt`, `WriteAt`, `Sync`, `Open` | file | the file system answered | ReadFile, WriteFile, FlushFileBuffers, CreateFile |
 //! | `Allocate`, `SetLen`, `Metadata` | file | the file system answered | SetEndOfFile, GetFileInformationByHandle / fallocate, ftruncate, statx |
 //! | `Close` | file | the descriptor is closed, whatever the result says | CloseHandle / close |
@@ -26,6 +27,7 @@ mod block;
 mod boxed;
 mod operation;
 mod recycle;
+mod transmit;
 mod value;
 
 use std::fmt;
@@ -40,6 +42,7 @@ pub(crate) use block::{
 };
 pub use boxed::Boxed;
 pub use operation::Operation;
+pub(crate) use transmit::Transmit;
 pub use value::{Accepted, Brings, Completion, Datagram, Done, Value};
 
 use crate::error::{Code, Error};
@@ -72,7 +75,12 @@ pub(crate) enum Op {
     Shutdown {
         how: Shutdown,
     },
-    Disconnect,
+    /// With `reuse` it goes on until the connection is gone, and the socket may connect again.
+    Disconnect {
+        reuse: bool,
+    },
+    /// Buffers: what goes before the file, then what goes after it.
+    Transmit(Transmit),
     ReadAt {
         offset: u64,
     },
@@ -130,7 +138,7 @@ impl Op {
             }
             Op::Shutdown { how: Shutdown::Read } | Op::Exited => Lane::Read,
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
-            Op::Shutdown { .. } | Op::Disconnect => Lane::Write,
+            Op::Shutdown { .. } | Op::Disconnect { .. } | Op::Transmit(_) => Lane::Write,
             Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
             Op::Timer { .. } => Lane::Timer,
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Raw => Lane::File,
@@ -150,7 +158,8 @@ impl Op {
             Op::SendTo { .. } => OpKind::SendTo,
             Op::Ready { .. } => OpKind::Ready,
             Op::Shutdown { .. } => OpKind::Shutdown,
-            Op::Disconnect => OpKind::Disconnect,
+            Op::Disconnect { .. } => OpKind::Disconnect,
+            Op::Transmit(_) => OpKind::Transmit,
             Op::ReadAt { .. } => OpKind::ReadAt,
             Op::WriteAt { .. } => OpKind::WriteAt,
             Op::Sync { .. } => OpKind::Sync,
@@ -175,6 +184,10 @@ impl Op {
             }
             Op::Allocate { offset, len } => offset.checked_add(len),
             Op::SetLen { len } => Some(len),
+            Op::Transmit(Transmit { at, end, .. }) if end < at => {
+                return Err(Error::new(Code::InvalidParameter).hint("the range ends before it begins").of(self.kind()));
+            }
+            Op::Transmit(Transmit { end, .. }) => Some(end),
             _ => return Ok(()),
         };
         match end.is_some_and(|end| i64::try_from(end).is_ok()) {
@@ -188,7 +201,7 @@ impl Op {
 
     /// Whether its buffers count against the object's budget of bytes queued for sending.
     pub fn sends(&self) -> bool {
-        matches!(self, Op::Send | Op::SendTo { .. } | Op::Connect { .. })
+        matches!(self, Op::Send | Op::SendTo { .. } | Op::Connect { .. } | Op::Transmit(_))
     }
 }
 
@@ -218,8 +231,10 @@ pub enum OpKind {
     Ready,
     /// Close one or both halves of a connection.
     Shutdown,
-    /// Close the sending half, as DisconnectEx.
+    /// Close the sending half, or for reuse the whole connection, as DisconnectEx.
     Disconnect,
+    /// Send a part of a file.
+    Transmit,
     /// Read at an offset.
     ReadAt,
     /// Write at an offset.
@@ -259,6 +274,7 @@ impl fmt::Display for OpKind {
             OpKind::Ready => "readiness",
             OpKind::Shutdown => "shutdown",
             OpKind::Disconnect => "disconnect",
+            OpKind::Transmit => "transmit-file",
             OpKind::ReadAt => "read-at",
             OpKind::WriteAt => "write-at",
             OpKind::Sync => "sync",

@@ -23,7 +23,6 @@
 //! | 12 | an unconnected socket's unreachable peer | Linux reports it only to connected sockets |
 //! | 13 | an accepting socket that is used, bound or connected: 10022 | the library makes the socket itself |
 //! | 14 | unbound: 10022 | the library binds for its user, which is tested instead |
-//! | 15 | reuse after disconnect, transmit-file | no such operations |
 //! | 21 | rows of pipes and of unreachable networks met in the wild | no pipes; loopback reaches everything. The numbers are tested |
 
 // A test that meets what it did not expect is to panic.
@@ -68,6 +67,7 @@ mod routines;
 mod sends;
 mod streams;
 mod timers_at_scale;
+mod transmitting;
 mod waitable_timers;
 mod waiting;
 mod who_gets_a_packet;

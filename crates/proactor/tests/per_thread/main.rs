@@ -80,6 +80,8 @@ mod sends;
 mod streams;
 #[path = "../conformance/timers_at_scale.rs"]
 mod timers_at_scale;
+#[path = "../conformance/transmitting.rs"]
+mod transmitting;
 #[path = "../conformance/waitable_timers.rs"]
 mod waitable_timers;
 #[path = "../conformance/waiting.rs"]

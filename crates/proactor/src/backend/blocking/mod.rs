@@ -189,7 +189,8 @@ pub(super) fn perform(
         | Op::SendTo { .. }
         | Op::Ready { .. }
         | Op::Shutdown { .. }
-        | Op::Disconnect
+        | Op::Disconnect { .. }
+        | Op::Transmit(_)
         | Op::Exited
         | Op::Raw => unreachable!("not a file operation"),
     }

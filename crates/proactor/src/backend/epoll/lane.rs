@@ -454,5 +454,5 @@ fn abort(header: NonNull<Header>, error: Error, port: &Port, packets: &mut impl 
 
 /// Whether an operation waits for events at all.
 pub(super) fn is_immediate(op: &Op) -> bool {
-    matches!(op, Op::Shutdown { .. } | Op::Disconnect)
+    matches!(op, Op::Shutdown { .. } | Op::Disconnect { reuse: false })
 }

@@ -3,7 +3,8 @@
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::super::process;
+use super::super::reuse::{self, Connection};
+use super::super::{process, transmit};
 use super::lane::{self, CLOSED, Owned, READY, Slot};
 use super::port::Port;
 use super::sys;
@@ -139,7 +140,16 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
         }
         Op::Ready { interest } => ready(fd, *interest),
         Op::Shutdown { how } => shutdown(fd, *how, owned),
-        Op::Disconnect => shutdown(fd, Shutdown::Write, owned),
+        Op::Disconnect { reuse: false } => shutdown(fd, Shutdown::Write, owned),
+        Op::Disconnect { reuse: true } => disconnect(slot, owned),
+        Op::Transmit(_) => {
+            let step = match transmit::step(fd, work) {
+                Ok(true) => Step::Done(work.bytes, Ok(Value::None)),
+                Ok(false) => Step::Blocked,
+                Err(errno) => broken(slot, work.bytes, errno),
+            };
+            explain_pipe(slot, owned, step)
+        }
         Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close => {
             unreachable!("not a socket operation")
         }
@@ -175,7 +185,11 @@ fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
                 }
                 return Step::Done(n, Ok(Value::None));
             }
-            Err(libc::EAGAIN) => return Step::Blocked,
+            Err(libc::EAGAIN) => {
+                // Seen at the end of a connection before this one, if at all.
+                owned.hup = false;
+                return Step::Blocked;
+            }
             Err(libc::EINTR) => {}
             Err(errno) => return broken(slot, 0, errno),
         }
@@ -206,7 +220,11 @@ fn recv_multi(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
                 }
                 return Step::More(n, Value::Buffer(buffer));
             }
-            Err(libc::EAGAIN) => return Step::Blocked,
+            Err(libc::EAGAIN) => {
+                // Seen at the end of a connection before this one, if at all.
+                owned.hup = false;
+                return Step::Blocked;
+            }
             Err(libc::EINTR) => {}
             Err(errno) => return broken(slot, 0, errno),
         }
@@ -273,6 +291,26 @@ fn shutdown(fd: libc::c_int, how: Shutdown, owned: &mut Owned) -> Step {
             Step::Done(0, Ok(Value::None))
         }
         Err(error) => Step::Done(0, Err(Error::from_io(&error))),
+    }
+}
+
+/// Takes the connection down in an orderly way, and makes the socket as it was before it.
+fn disconnect(slot: &Slot, owned: &mut Owned) -> Step {
+    if slot.connected.load(crate::shim::Ordering::SeqCst) == 0 {
+        return failed(0, libc::ENOTCONN);
+    }
+    match reuse::take_down(slot.fd(), owned.shut) {
+        Ok(Connection::Gone) => {
+            owned.shut = false;
+            slot.connected.store(0, crate::shim::Ordering::SeqCst);
+            slot.lost.store(0, crate::shim::Ordering::SeqCst);
+            Step::Done(0, Ok(Value::None))
+        }
+        Ok(Connection::Open | Connection::Ending) => {
+            owned.shut = true;
+            Step::Blocked
+        }
+        Err(errno) => failed(0, errno),
     }
 }
 

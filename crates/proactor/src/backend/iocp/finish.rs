@@ -80,7 +80,7 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
     let bytes = match (&aside, &work.op) {
         (Aside::Poll(_), _) => 0,
         // The buffers are its maker's business.
-        (_, Op::Raw) => bytes,
+        (_, Op::Raw | Op::Transmit(_)) => bytes,
         _ => bytes.min(work.buffers.total()),
     };
     let core = &object.sys.core;
@@ -119,8 +119,10 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
             let done = socket2::SockRef::from(&object.sys.borrow_socket()).shutdown(Shutdown::Read);
             (0, done.map(|()| Value::None).map_err(|error| Error::from_io(&error)))
         }
-        Op::RecvMulti | Op::Ready { .. } | Op::Disconnect | Op::Shutdown { .. } => (0, Ok(Value::None)),
-        Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Raw => (bytes, Ok(Value::None)),
+        Op::RecvMulti | Op::Ready { .. } | Op::Disconnect { .. } | Op::Shutdown { .. } => (0, Ok(Value::None)),
+        Op::Transmit(_) | Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Raw => {
+            (bytes, Ok(Value::None))
+        }
         Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => {
             unreachable!("not an operation the kernel reports")
         }

@@ -22,7 +22,7 @@ use super::types::{Descriptor, Stage};
 use super::{finish, held, process, start, sys};
 use crate::error::Code;
 use crate::handle::Which;
-use crate::op::{Header, Lane};
+use crate::op::{Header, Lane, Op};
 use crate::shim::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// INVALID_SOCKET, and as a HANDLE INVALID_HANDLE_VALUE.
@@ -41,6 +41,10 @@ pub(super) struct Core {
     lanes: [Mutex<List>; 3],
 }
 
+fn is_alone(op: &Op) -> bool {
+    is_multi(op) || start::sends_alone(op)
+}
+
 /// The pending operations of one lane, in call order.
 #[derive(Default)]
 pub(super) struct List {
@@ -48,10 +52,10 @@ pub(super) struct List {
     tail: Option<NonNull<Header>>,
     /// Operations that wait for those before them: a later one must not overtake them.
     pub held: usize,
-    /// Operations of many completions, which all others of the lane wait for.
-    multis: usize,
     /// A thread delivers what has arrived.
     pub delivers: bool,
+    /// Operations that all behind them in the lane wait for: those of many completions, and files that are sent.
+    alone: usize,
 }
 
 // SAFETY: the list holds started operations, whose blocks any thread may work on under the lock.
@@ -69,7 +73,7 @@ impl List {
                 Some(tail) => (*tail.as_ptr()).sys.next = Some(header),
                 None => self.head = Some(header),
             }
-            self.multis += usize::from(is_multi(&(*header.as_ptr()).work.op));
+            self.alone += usize::from(is_alone(&(*header.as_ptr()).work.op));
         }
         self.tail = Some(header);
     }
@@ -88,25 +92,28 @@ impl List {
                 Some(next) => (*next.as_ptr()).sys.prev = prev,
                 None => self.tail = prev,
             }
-            self.multis -= usize::from(is_multi(&(*header.as_ptr()).work.op));
+            self.alone -= usize::from(is_alone(&(*header.as_ptr()).work.op));
         }
     }
 
-    /// Whether an operation of this list has to wait for those before it: a shutdown for every send, and everything for
-    /// what waits already, and for an operation of many completions.
+    /// Whether an operation of this list has to wait for those before it: a shutdown and a file for every send, and everything
+    /// for what waits already, for a file, and for an operation of many completions.
     ///
     /// # Safety
     /// The block is in this list.
     pub unsafe fn must_wait(&self, header: NonNull<Header>) -> bool {
         // SAFETY: listed, so alive; guarded by the lock, but for the status, which only the kernel writes.
         unsafe {
-            let ends_sending = start::ends_sending(&(*header.as_ptr()).work.op);
-            (ends_sending || self.held > 0 || self.multis > 0)
+            let op = &(*header.as_ptr()).work.op;
+            let waits_for_all = start::ends_sending(op) || start::sends_alone(op);
+            (waits_for_all || self.held > 0 || self.alone > 0)
                 && self.iter().take_while(|before| *before != header).any(|before| match (*before.as_ptr()).sys.stage {
                     Stage::Held => true,
                     Stage::Kernel if is_multi(&(*before.as_ptr()).work.op) => true,
-                    Stage::Kernel => ends_sending && !finish::is_over(before),
-                    Stage::Queued | Stage::Running | Stage::Waiting => ends_sending,
+                    Stage::Kernel => {
+                        (waits_for_all || start::sends_alone(&(*before.as_ptr()).work.op)) && !finish::is_over(before)
+                    }
+                    Stage::Queued | Stage::Running | Stage::Waiting => waits_for_all,
                     Stage::Settled => false,
                 })
         }

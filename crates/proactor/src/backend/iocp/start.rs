@@ -7,7 +7,8 @@ use std::ptr::{NonNull, null_mut};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, GetLastError};
 use windows_sys::Win32::Networking::WinSock::{
-    SOCKADDR_IN6, SOCKADDR_INET, SOCKET, WSAEINVAL, WSAEMSGSIZE, WSARecv, WSARecvFrom, WSASend, WSASendTo,
+    SOCKADDR_IN6, SOCKADDR_INET, SOCKET, TF_REUSE_SOCKET, TRANSMIT_FILE_BUFFERS, WSAEINVAL, WSAEMSGSIZE, WSARecv, WSARecvFrom,
+    WSASend, WSASendTo,
 };
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::OVERLAPPED;
@@ -19,7 +20,7 @@ use super::{RawCall, blocking, codes, events, process};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
-use crate::op::{Address, Header, Interest, Op, Value};
+use crate::op::{Address, Header, Interest, Op, Transmit, Value};
 
 /// What became of an operation given to the kernel.
 pub(super) enum Issued {
@@ -35,7 +36,13 @@ pub(super) enum Issued {
 
 /// Whether an operation ends the sending half, so that every send before it must be over.
 pub(super) fn ends_sending(op: &Op) -> bool {
-    matches!(op, Op::Disconnect | Op::Shutdown { how: Shutdown::Write | Shutdown::Both })
+    matches!(op, Op::Disconnect { .. } | Op::Shutdown { how: Shutdown::Write | Shutdown::Both })
+}
+
+/// Whether the sends behind an operation must wait until it is over, as it waits for those before it: the system does not
+/// say that what is sent meanwhile stays out of a file.
+pub(super) fn sends_alone(op: &Op) -> bool {
+    matches!(op, Op::Transmit(_))
 }
 
 fn failed(error: Error) -> Issued {
@@ -91,7 +98,9 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
                 Issued::Done(0, done.map(|()| Value::None).map_err(|error| Error::from_io(&error)))
             }
             // Nothing is pending before it: the lane saw to that.
-            Op::Disconnect | Op::Shutdown { how: Shutdown::Write | Shutdown::Both } => disconnect(&call),
+            Op::Disconnect { reuse: true } => disconnect(&call, TF_REUSE_SOCKET),
+            Op::Disconnect { reuse: false } | Op::Shutdown { how: Shutdown::Write | Shutdown::Both } => disconnect(&call, 0),
+            Op::Transmit(asked) => transmit(&call, buffers, asked),
             Op::ReadAt { .. } | Op::WriteAt { .. } if !core.is_open() => {
                 failed(Error::new(Code::InvalidHandle).hint("the file is not open"))
             }
@@ -289,12 +298,50 @@ fn wildcard(v6: bool) -> socket2::SockAddr {
     SocketAddr::new(any, 0).into()
 }
 
-unsafe fn disconnect(call: &Call) -> Issued {
+unsafe fn disconnect(call: &Call, flags: u32) -> Issued {
     match sys::extensions(call.socket).map(|found| found.disconnect) {
         // SAFETY: no pointers but the OVERLAPPED.
-        Ok(Some(disconnect_ex)) => unsafe { call.win32(|ov| disconnect_ex(call.socket, ov, 0, 0)) },
+        Ok(Some(disconnect_ex)) => unsafe { call.win32(|ov| disconnect_ex(call.socket, ov, flags, 0)) },
         Ok(None) => failed(Error::new(Code::NotSupported)),
         Err(error) => failed(error),
+    }
+}
+
+/// The most bytes of one TransmitFile.
+const MOST_TRANSMITTED: u64 = i32::MAX as u64 - 1;
+
+unsafe fn transmit(call: &Call, buffers: &Buffers, asked: &Transmit) -> Issued {
+    let Some(file) = asked.file.as_ref().map(|file| &file.sys.core).filter(|file| file.is_open()) else {
+        return failed(Error::new(Code::InvalidHandle).hint("the file is not open"));
+    };
+    let (file, at) = (file.handle(), asked.at);
+    let bytes = match sys::file_size(file) {
+        Ok(size) => asked.end.min(size).saturating_sub(at),
+        Err(error) => return failed(error),
+    };
+    if bytes + buffers.total() as u64 > MOST_TRANSMITTED {
+        let hint = "more than 2^31 - 2 bytes in one transmission; use several";
+        return failed(Error::new(Code::InvalidParameter).hint(hint));
+    }
+    let transmit_file = match sys::extensions(call.socket).map(|found| found.transmit) {
+        Ok(Some(transmit_file)) => transmit_file,
+        Ok(None) => return failed(Error::new(Code::NotSupported)),
+        Err(error) => return failed(error),
+    };
+    let part = |index: usize| buffers.as_slice().get(index).map_or((null_mut(), 0), |buf| (buf.ptr().cast(), buf.len() as u32));
+    let ((head, head_len), (tail, tail_len)) = (part(0), part(1));
+    let around = TRANSMIT_FILE_BUFFERS { Head: head, HeadLength: head_len, Tail: tail, TailLength: tail_len };
+    // SAFETY: the list of buffers lies in the block, which holds the file too.
+    unsafe {
+        *call.aside = Aside::Around(around);
+        let Aside::Around(around) = &*call.aside else { unreachable!("just written") };
+        // To the call no bytes are all of them.
+        let file = if bytes == 0 { null_mut() } else { file };
+        call.win32(|ov| {
+            (*ov).Anonymous.Anonymous.Offset = at as u32;
+            (*ov).Anonymous.Anonymous.OffsetHigh = (at >> 32) as u32;
+            transmit_file(call.socket, file, bytes as u32, 0, ov, &raw const *around, 0)
+        })
     }
 }
 

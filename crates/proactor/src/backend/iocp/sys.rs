@@ -14,10 +14,10 @@ use windows_sys::Win32::Foundation::{
     GetLastError, HANDLE, INVALID_HANDLE_VALUE, NTSTATUS, STATUS_PENDING, WAIT_IO_COMPLETION, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_DISCONNECTEX, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR, SOCKET, WSAID_ACCEPTEX,
-    WSAID_CONNECTEX, WSAID_DISCONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAIoctl,
+    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_DISCONNECTEX, LPFN_TRANSMITFILE, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR, SOCKET,
+    WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_DISCONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAID_TRANSMITFILE, WSAIoctl,
 };
-use windows_sys::Win32::Storage::FileSystem::{FILE_STORAGE_INFO, FileStorageInfo, GetFileInformationByHandleEx};
+use windows_sys::Win32::Storage::FileSystem::{FILE_STORAGE_INFO, FileStorageInfo, GetFileInformationByHandleEx, GetFileSizeEx};
 use windows_sys::Win32::System::IO::{
     CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatusEx, IO_STATUS_BLOCK, OVERLAPPED, OVERLAPPED_ENTRY,
     PostQueuedCompletionStatus,
@@ -131,6 +131,16 @@ pub(super) fn is_overlapped(handle: HANDLE) -> bool {
     mode(handle).is_some_and(|mode| mode & SYNCHRONOUS == 0)
 }
 
+/// A file's length in bytes.
+pub(super) fn file_size(handle: HANDLE) -> Result<u64, Error> {
+    let mut size = 0;
+    // SAFETY: the number is writable for the call.
+    match unsafe { GetFileSizeEx(handle, &raw mut size) } {
+        0 => Err(Error::last_os_error()),
+        _ => Ok(size.cast_unsigned()),
+    }
+}
+
 /// How a file was opened, in the terms of NtCreateFile.
 fn mode(handle: HANDLE) -> Option<u32> {
     let (mut status, mut mode) = (IO_STATUS_BLOCK::default(), 0_u32);
@@ -166,6 +176,7 @@ pub(super) struct Extensions {
     pub accept: LPFN_ACCEPTEX,
     pub connect: LPFN_CONNECTEX,
     pub disconnect: LPFN_DISCONNECTEX,
+    pub transmit: LPFN_TRANSMITFILE,
     /// Looked up like the others: in Wine the one of mswsock.dll does nothing.
     pub addresses: Option<GetAddresses>,
 }
@@ -182,6 +193,7 @@ pub(super) fn extensions(socket: SOCKET) -> Result<Extensions, Error> {
             accept: extension(socket, &WSAID_ACCEPTEX)?,
             connect: extension(socket, &WSAID_CONNECTEX)?,
             disconnect: extension(socket, &WSAID_DISCONNECTEX)?,
+            transmit: extension(socket, &WSAID_TRANSMITFILE)?,
             addresses: extension(socket, &WSAID_GETACCEPTEXSOCKADDRS)?,
         }
     };

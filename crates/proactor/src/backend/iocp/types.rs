@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use socket2::Socket;
 use windows_sys::Win32::Foundation::HANDLE;
-use windows_sys::Win32::Networking::WinSock::{SOCKADDR_INET, WSABUF};
+use windows_sys::Win32::Networking::WinSock::{SOCKADDR_INET, TRANSMIT_FILE_BUFFERS, WSABUF};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::events::Waiter;
@@ -114,6 +114,8 @@ pub(super) enum Aside {
     Address { addr: SOCKADDR_INET, len: i32 },
     /// The socket to be accepted, and room for its first data and both its addresses.
     Accept { socket: Socket, area: Box<[u8]>, data: u32 },
+    /// What is sent before a file and after it.
+    Around(TRANSMIT_FILE_BUFFERS),
     /// A list of buffers in one piece, where the kernel takes only one.
     Gathered(Box<[u8]>),
     /// The question a readiness operation asks.

@@ -184,7 +184,7 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
         Err(_) => {
             return match (-result, &work.op) {
                 (libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => Verdict::Again,
-                (libc::ENOBUFS, Op::RecvMulti) => Verdict::Again,
+                (libc::ENOBUFS, Op::RecvMulti) | (libc::ETIME, Op::Disconnect { reuse: true }) => Verdict::Again,
                 (errno, Op::Accept | Op::AcceptMulti) if epoll::is_passing(errno) => Verdict::Again,
                 (errno, Op::Send) => over_of(broken_send(lanes, work, errno)),
                 (errno, Op::Connect { .. }) if sys.connecting => over_of(broken_send(lanes, work, errno)),
@@ -234,6 +234,8 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
         }
         Op::RecvFrom => Verdict::Over(n, Ok(datagram(sys))),
         Op::SendTo { .. } => over(n),
+        // There is room for more, or the peer has closed.
+        Op::Transmit(_) | Op::Disconnect { reuse: true } => Verdict::Again,
         Op::Exited => Verdict::Over(0, Ok(Value::Exited(process::exited(lanes.fd)))),
         _ => over(0),
     }

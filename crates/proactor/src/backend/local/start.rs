@@ -7,7 +7,8 @@ use std::ptr::NonNull;
 use io_uring::{opcode, squeue, types};
 
 use super::super::epoll::{self, RawBuf};
-use super::super::{blocking, uring};
+use super::super::reuse::{self, Connection};
+use super::super::{blocking, transmit, uring};
 use super::lanes::Lanes;
 use super::leases::Leases;
 use super::port::{Core, object_of};
@@ -48,6 +49,9 @@ pub(in crate::backend) enum Hunger {
     /// There is: without a buffer now, it ends.
     Pressing,
 }
+
+/// How long the end of a connection is waited for that nothing more than an acknowledgement is due of: no poll tells it.
+static SOON: types::Timespec = types::Timespec::new().nsec(2_000_000);
 
 /// What asking came to.
 pub(super) enum Asked {
@@ -213,7 +217,24 @@ pub(super) fn ask(lanes: &mut Lanes, header: NonNull<Header>, leases: &mut Lease
         Op::Ready { interest: Interest::Read } | Op::Exited => poll(libc::POLLIN | libc::POLLRDHUP),
         Op::Ready { interest: Interest::Write } => poll(libc::POLLOUT),
         Op::Shutdown { how } => shutdown(lanes, *how),
-        Op::Disconnect => shutdown(lanes, Shutdown::Write),
+        Op::Disconnect { reuse: false } => shutdown(lanes, Shutdown::Write),
+        Op::Disconnect { reuse: true } if !lanes.connected => failed(0, libc::ENOTCONN),
+        Op::Disconnect { reuse: true } => match reuse::take_down(lanes.fd, std::mem::replace(&mut lanes.shut, true)) {
+            Ok(Connection::Gone) => {
+                (lanes.connected, lanes.shut, lanes.lost) = (false, false, None);
+                done(0)
+            }
+            // A hang-up is always asked for.
+            Ok(Connection::Open) => poll(0),
+            Ok(Connection::Ending) => Asked::Submit(opcode::Timeout::new(&raw const SOON).build()),
+            Err(errno) => failed(0, errno),
+        },
+        // The ring's own splice would wait on one of the kernel's threads.
+        Op::Transmit(_) => match transmit::step(lanes.fd, work) {
+            Ok(true) => done(work.bytes),
+            Ok(false) => poll(libc::POLLOUT),
+            Err(errno) => broken_send(lanes, work, errno),
+        },
         _ => unreachable!("not a socket operation"),
     }
 }
@@ -257,7 +278,7 @@ fn send(lanes: &mut Lanes, work: &mut Work, sys: &mut epoll::BlockState) -> Aske
 pub(super) fn broken_send(lanes: &mut Lanes, work: &Work, errno: i32) -> Asked {
     lanes.remember(errno);
     let mut error = Error::from_raw_os_error(errno);
-    if errno == libc::EPIPE && matches!(work.op, Op::Send) {
+    if errno == libc::EPIPE && matches!(work.op, Op::Send | Op::Transmit(_)) {
         error = error.with_code(epoll::pipe_code(lanes.shut, lanes.kind == Kind::TcpStream, lanes.connected));
     }
     Asked::Done(work.bytes, Err(error))

@@ -90,7 +90,8 @@ pub(in crate::backend) fn entry(header: NonNull<Header>) -> Result<squeue::Entry
             | Op::SendTo { .. }
             | Op::Ready { .. }
             | Op::Shutdown { .. }
-            | Op::Disconnect
+            | Op::Disconnect { .. }
+            | Op::Transmit(_)
             | Op::Exited
             | Op::Raw,
             _,
