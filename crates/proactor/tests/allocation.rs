@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use proactor::fs::{File, OpenOptions};
 use proactor::net::{TcpListener, TcpStream};
-use proactor::{Block, CompletionPort, Outcome, within, within_mut};
+use proactor::pool::Pool;
+use proactor::sync::{self, Event, Semaphore, Waited, alertable};
+use proactor::time::Timers;
+use proactor::{AsObject, Block, CompletionPort, LocalPort, Outcome, within, within_mut};
 
 struct Counting;
 
@@ -182,5 +185,96 @@ fn the_steady_state_allocates_nothing() {
     counted("blocking reads", || {
         buffer = file.read_at(std::mem::take(&mut buffer), 0).wait().buffer;
         assert_eq!(buffer.len(), 256);
+    });
+
+    timers();
+    waits();
+}
+
+fn timers() {
+    const NEVER: Duration = Duration::from_secs(3600);
+    let port = CompletionPort::<u64, usize>::new(1).unwrap();
+    let timers = Timers::new();
+    port.associate(&timers, 1).unwrap();
+    let mut travelling = Some((Block::new(1), Block::new(2)));
+    counted("timers as packets, one that fires and one that is cancelled", || {
+        let (first, second) = travelling.take().unwrap();
+        let never = timers.after(NEVER).packet(first).unwrap();
+        timers.after(Duration::ZERO).packet(second).unwrap();
+        timers.cancel(never).unwrap();
+        let get = || port.get(Duration::from_secs(5)).unwrap().packet().unwrap().block.unwrap();
+        travelling = Some((get(), get()));
+    });
+    counted("posts of timers", || {
+        let never = timers.post_after(NEVER, 1).unwrap();
+        timers.post_after(Duration::ZERO, 2).unwrap();
+        timers.cancel(never).unwrap();
+        assert_eq!(port.get(Duration::from_secs(5)).unwrap().packet().unwrap().done.bytes, 2);
+    });
+    counted("timers as handlers", || {
+        timers.after(Duration::ZERO).then(|done| done.result.unwrap()).unwrap();
+        assert!(matches!(port.get(Duration::from_micros(200)).unwrap(), Outcome::TimedOut));
+    });
+    let elsewhere = Timers::new();
+    counted("timers as handles", || {
+        drop(elsewhere.after(NEVER).start().unwrap());
+        elsewhere.after(Duration::ZERO).start().unwrap().wait().result.unwrap();
+    });
+    counted("timers waited for", || elsewhere.after(Duration::ZERO).wait().result.unwrap());
+    let ran = std::rc::Rc::new(std::cell::Cell::new(0));
+    let mut rounds = 0;
+    counted("timers with routines", || {
+        rounds += 1;
+        let count = ran.clone();
+        elsewhere.after(Duration::ZERO).routine(move |_| count.set(count.get() + 1)).unwrap();
+        while ran.get() < rounds {
+            assert_eq!(alertable::sleep(Duration::from_secs(5)), Ok(Waited::Apc));
+        }
+    });
+
+    let port = LocalPort::<u64, usize>::new().unwrap();
+    let timers = on(&port);
+    let mut travelling = Some(Block::new(1));
+    counted("timers as packets of a per-thread port", || {
+        let never = timers.after(NEVER).packet(travelling.take().unwrap()).unwrap();
+        timers.cancel(never).unwrap();
+        travelling = port.get(Duration::from_secs(5)).unwrap().packet().unwrap().block;
+    });
+    counted("timers as handles of a per-thread port", || {
+        drop(timers.after(NEVER).start().unwrap());
+        timers.after(Duration::ZERO).start().unwrap().wait().result.unwrap();
+    });
+}
+
+fn on(port: &LocalPort<u64, usize>) -> <Timers as AsObject>::OnLocal {
+    port.associate(Timers::new(), 1).map_err(|refused| refused.error).unwrap()
+}
+
+fn waits() {
+    let (event, semaphore) = (Event::auto(), Semaphore::new(0, 9).unwrap());
+    counted("an event set and waited for", || {
+        event.set();
+        assert_eq!(sync::wait_one(&event, Duration::from_secs(5)), Ok(Waited::Signalled(0)));
+        assert_eq!(sync::wait_one(&event, Duration::ZERO), Ok(Waited::TimedOut));
+        assert_eq!(alertable::wait_one(&event, Duration::from_micros(10)), Ok(Waited::TimedOut));
+    });
+    counted("a semaphore released and waited for", || {
+        semaphore.release(1).unwrap();
+        assert_eq!(sync::wait_one(&semaphore, Duration::from_secs(5)), Ok(Waited::Signalled(0)));
+    });
+    counted("a wait for any of several", || {
+        event.set();
+        assert_eq!(sync::wait_any(&[&semaphore, &event], Duration::from_secs(5)), Ok(Waited::Signalled(1)));
+        assert_eq!(sync::wait_any(&[&semaphore, &event], Duration::from_micros(10)), Ok(Waited::TimedOut));
+    });
+
+    let pool = Pool::new(1, 1).unwrap();
+    let done = Event::auto();
+    let signal = done.clone();
+    let work = pool.work(move |_| signal.set());
+    counted("work submitted to a pool", || {
+        work.submit().unwrap();
+        assert_eq!(sync::wait_one(&done, Duration::from_secs(5)), Ok(Waited::Signalled(0)));
+        work.wait_for_callbacks().unwrap();
     });
 }

@@ -83,7 +83,10 @@ pub(crate) fn read_cached(object: &Object, buffers: &Buffers, offset: u64, at_le
         && !super::worker::holds_slot()
     {
         let fd = object.sys.raw();
-        while fd >= 0 {
+        if fd < 0 {
+            return None;
+        }
+        loop {
             let (rest, at) = (buffer.advance(bytes), offset.saturating_add(bytes as u64).cast_signed());
             // SAFETY: the buffer is the caller's and writable; its handle holds the object, and with it the descriptor.
             let got = unsafe { libc::pread(fd, rest.ptr().cast(), rest.len(), at) };
@@ -93,7 +96,6 @@ pub(crate) fn read_cached(object: &Object, buffers: &Buffers, offset: u64, at_le
                 return Some(bytes);
             }
         }
-        return None;
     }
     read_into(buffers, &mut bytes, offset, object).then_some(bytes)
 }

@@ -192,11 +192,17 @@ pub(crate) fn drives() -> bool {
 /// Completes operations of the calling thread's own ports, and only queues packets, until `done` or the end of `wait`. Who
 /// makes it done on another thread rings the alarm.
 pub(crate) fn drive(done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alarm>>) {
-    let own = OWN_PORTS.try_with(|ports| ports.borrow().iter().filter_map(WeakRef::upgrade).collect::<Vec<_>>());
-    let own = own.unwrap_or_default();
-    let last = own.len().saturating_sub(1);
+    let own = OWN_PORTS.try_with(|ports| {
+        // Nearly every such thread has one, for which nothing is allocated.
+        let ports = ports.borrow();
+        let mut there = ports.iter().filter_map(WeakRef::upgrade);
+        (there.next(), there.collect::<Vec<_>>())
+    });
+    let (first, others) = own.unwrap_or_default();
+    let Some(first) = first else { return };
+    let last = others.len();
     while !done() {
-        for (index, port) in own.iter().enumerate() {
+        for (index, port) in std::iter::once(&first).chain(&others).enumerate() {
             let turn = match wait.left() {
                 _ if last == 0 && alarm.is_some() => wait,
                 _ if index < last => Wait::Poll,
@@ -207,7 +213,7 @@ pub(crate) fn drive(done: &dyn Fn() -> bool, wait: Wait, alarm: Option<&Arc<Alar
                 return;
             }
         }
-        if wait.is_over() || own.is_empty() {
+        if wait.is_over() {
             return;
         }
     }

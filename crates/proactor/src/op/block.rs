@@ -100,21 +100,20 @@ pub(crate) fn alloc_block<C>(cargo: C) -> NonNull<Header> {
         // SAFETY: only `free_block` calls this, with the header of the Layered<C> that `alloc_block::<C>` made, once.
         unsafe { (&raw mut (*header.cast::<Layered<C>>().as_ptr()).cargo).drop_in_place() }
     }
-    let layered = Layered {
-        header: Header {
-            sys: Default::default(),
-            layout: Layout::new::<Layered<C>>(),
-            drop_cargo: drop_cargo::<C>,
-            object: None,
-            key: 0,
-            delivery: Delivery::None,
-            work: Work { op: Op::Post, buffers: Buffers::default(), bytes: 0, result: Ok(Value::None), budget: 0, sequence: 0 },
-        },
-        cargo,
-    };
     let place = recycle::take(Layout::new::<Layered<C>>()).cast::<Layered<C>>();
-    // SAFETY: memory of the type's own layout, nobody else's.
-    unsafe { place.write(layered) };
+    let work = Work { op: Op::Post, buffers: Buffers::default(), bytes: 0, result: Ok(Value::None), budget: 0, sequence: 0 };
+    // SAFETY: memory of the type's own layout, nobody else's. Part by part: a whole one would be made elsewhere and copied.
+    unsafe {
+        let header = &raw mut (*place.as_ptr()).header;
+        (&raw mut (*header).sys).write(Default::default());
+        (&raw mut (*header).work).write(work);
+        (&raw mut (*header).object).write(None);
+        (&raw mut (*header).delivery).write(Delivery::None);
+        (&raw mut (*header).key).write(0);
+        (&raw mut (*header).layout).write(Layout::new::<Layered<C>>());
+        (&raw mut (*header).drop_cargo).write(drop_cargo::<C>);
+        (&raw mut (*place.as_ptr()).cargo).write(cargo);
+    }
     place.cast()
 }
 
@@ -241,6 +240,18 @@ impl Header {
 
     pub fn is(&self, ticket: Ticket) -> bool {
         std::ptr::from_ref(self) as usize == ticket.block && self.work.sequence == ticket.sequence
+    }
+}
+
+impl Ticket {
+    /// Has the processor fetch what every operation touches of the block, if that is there still.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        use std::mem::offset_of;
+        let work = self.block + offset_of!(Header, work);
+        recycle::prefetch(self.block + offset_of!(Header, object));
+        recycle::prefetch(work + offset_of!(Work, result));
+        recycle::prefetch(work + offset_of!(Work, sequence));
     }
 }
 

@@ -113,3 +113,16 @@ impl Drop for Shelves {
         }
     }
 }
+
+/// Has the processor fetch the cache line of an address, whatever is there. Where there is no way to ask it does nothing.
+#[inline]
+pub(super) fn prefetch(address: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a hint, which reads nothing the program could see and cannot fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address));
+    }
+    #[cfg(any(not(target_arch = "x86_64"), miri))]
+    let _ = address;
+}

@@ -175,6 +175,8 @@ impl Armed {
         if let Which::One(ticket) = which
             && ticket.place != NOWHERE
         {
+            // It is long since the block was touched, and what is fetched after the lock waits for that.
+            ticket.prefetch();
             let mut state = self.lock();
             let Some(armer) = state.wheel.get(ticket.place) else { return 0 };
             let found = match armer.what() {

@@ -8,8 +8,10 @@
 //! | `timers.rs` | the object whose operations those are |
 //! | `service.rs` | the library's thread for moments |
 //! | `waitable.rs` | timers that threads wait for |
+//! | `routines.rs` | what those run on the threads that set them |
 
 mod armed;
+mod routines;
 mod service;
 mod timers;
 mod wait;

@@ -1,17 +1,16 @@
 //! Waitable timers: objects that threads wait for, signalled at a moment.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::routines::{self, Routine};
 use super::service::{Clock, Moment, Service, Sleeper, service, wall_nanos};
 use super::{NEVER, nanos_of};
 use crate::backend;
 use crate::error::{Code, Error};
 use crate::shim::{Mutex, MutexGuard, lock};
 use crate::sync::apc::Apc;
-use crate::sync::current::ThreadState;
 use crate::sync::object::{Core, Kind};
 use crate::sync::waitable::sealed::Sealed;
 
@@ -93,14 +92,6 @@ struct State {
     routine: Option<Arc<Routine>>,
 }
 
-/// What runs on the thread that set the timer.
-struct Routine {
-    thread: Arc<ThreadState>,
-    /// It is in the thread's queue.
-    queued: AtomicBool,
-    call: Box<dyn Fn() + Send + Sync>,
-}
-
 /// Timers with names. Weak: a name goes with its timer.
 static NAMES: std::sync::Mutex<BTreeMap<String, Weak<Shared>>> = std::sync::Mutex::new(BTreeMap::new());
 
@@ -177,38 +168,31 @@ impl WaitableTimer {
     /// As [`set_periodic`](WaitableTimer::set_periodic), and each time `routine` is queued to the calling thread as an APC: it
     /// runs inside that thread's next alertable wait (the `pfnCompletionRoutine` of `SetWaitableTimer`).
     ///
-    /// At most one APC of a timer is queued at a time. When the calling thread ends, the timer is cancelled.
+    /// The routine never leaves the calling thread, so it need not be `Send`. At most one APC of a timer is queued at a time. One
+    /// that comes while the routine itself runs, inside an alertable wait of its own, is left out. When the calling thread
+    /// ends, the timer is cancelled and the routine dropped. Set again or cancelled by another thread, the timer runs it no
+    /// more; it is dropped when its own thread next has to do with timers' routines.
     ///
     /// ```
-    /// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
-    /// use std::time::Duration;
+    /// use std::{cell::Cell, rc::Rc, time::Duration};
     /// use proactor::{sync::{Waited, alertable}, time::WaitableTimer};
-    /// let count = Arc::new(AtomicU32::new(0));
+    /// let count = Rc::new(Cell::new(0));
     /// let timer = WaitableTimer::manual()?;
     /// let counts = count.clone();
-    /// timer.set_routine(Duration::from_millis(1), Duration::from_millis(1), move || {
-    ///     counts.fetch_add(1, Ordering::Relaxed);
-    /// })?;
-    /// while count.load(Ordering::Relaxed) < 3 {
+    /// timer.set_routine(Duration::from_millis(1), Duration::from_millis(1), move || counts.set(counts.get() + 1))?;
+    /// while count.get() < 3 {
     ///     assert_eq!(alertable::sleep(None)?, Waited::Apc);
     /// }
     /// timer.cancel();
+    /// assert_eq!(Rc::strong_count(&count), 1);
     /// # Ok::<(), proactor::Error>(())
     /// ```
     ///
     /// Errors: as `set_periodic`; [`Code::ThreadEnded`] (31) on a thread that is ending.
-    pub fn set_routine(
-        &self,
-        due: impl Into<Due>,
-        period: Duration,
-        routine: impl Fn() + Send + Sync + 'static,
-    ) -> Result<(), Error> {
-        let thread = ThreadState::current();
-        if thread.detached {
-            return Err(Error::new(Code::ThreadEnded).hint("the calling thread is ending and runs no APCs any more"));
-        }
-        let routine = Routine { thread, queued: AtomicBool::new(false), call: Box::new(routine) };
-        self.arm(due.into(), period, Some(Arc::new(routine)))
+    pub fn set_routine(&self, due: impl Into<Due>, period: Duration, routine: impl FnMut() + 'static) -> Result<(), Error> {
+        let armed = self.arm(due.into(), period, Some(routines::add(routine)?));
+        routines::sweep();
+        armed
     }
 
     fn arm(&self, due: Due, period: Duration, routine: Option<Arc<Routine>>) -> Result<(), Error> {
@@ -241,6 +225,7 @@ impl WaitableTimer {
         }
         drop(state);
         drop(before);
+        routines::sweep();
         Ok(())
     }
 
@@ -254,6 +239,7 @@ impl WaitableTimer {
         let before = self.shared.disarm(&mut state);
         drop(state);
         drop(before);
+        routines::sweep();
     }
 }
 
@@ -291,14 +277,13 @@ impl Shared {
     /// Signals it, queues its routine, and sets it for the next period.
     fn ring(&self, state: &mut State, moment: Moment) {
         // A timer with a routine is its thread's, and ends with it. Dropping the routine is the next `set`'s.
-        let has_ended = |routine: &Arc<Routine>| routine.thread.ended.look(|kind| matches!(kind, Kind::Manual(true)));
-        if state.routine.as_ref().is_some_and(has_ended) {
+        if state.routine.as_ref().is_some_and(|routine| routine.has_ended()) {
             state.period = 0;
             return;
         }
         // First, so that the routine finds it signalled.
         self.core.signal();
-        if state.routine.as_ref().is_some_and(|routine| !queue(routine, self.number())) {
+        if state.routine.as_ref().is_some_and(|routine| !routine.queue(self.number())) {
             state.period = 0;
         }
         if state.period > 0 {
@@ -306,19 +291,6 @@ impl Shared {
             self.register(state, Some(next));
         }
     }
-}
-
-/// Queues a timer's routine to its thread, unless it is there already. Whether the thread takes any.
-fn queue(routine: &Arc<Routine>, name: usize) -> bool {
-    if routine.queued.swap(true, Ordering::AcqRel) {
-        return true;
-    }
-    let queued = routine.clone();
-    let run = move || {
-        queued.queued.store(false, Ordering::Release);
-        (queued.call)();
-    };
-    routine.thread.apcs.push(Apc::Call { run: Box::new(run), name }).is_ok()
 }
 
 /// The first of the following periods that has not passed. From the first on they count by the clock that cannot be set.
@@ -360,6 +332,7 @@ impl Drop for Shared {
             }
         }
         drop(before);
+        routines::sweep();
     }
 }
 

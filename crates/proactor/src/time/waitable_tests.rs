@@ -1,6 +1,6 @@
 //! Waitable timers on a clock that the test sets.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::sync;

@@ -1,5 +1,7 @@
 //! SEMANTICS 18: waitable timers.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -236,6 +238,62 @@ fn a_routine_may_set_its_own_timer() {
     assert_eq!(alertable::sleep(LONG), Ok(Waited::Apc));
     assert_eq!(alertable::sleep(LONG), Ok(Waited::Apc));
     assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_routine_stays_with_its_thread_and_is_dropped_there() {
+    /// Tells where it is dropped.
+    struct Dropped(Rc<Cell<u32>>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    let timer = WaitableTimer::auto().unwrap();
+    let (dropped, ran) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let routine = || {
+        let (kept, ran, mut times) = (Dropped(dropped.clone()), ran.clone(), 0);
+        move || {
+            let _kept = &kept;
+            times += 1;
+            ran.set(times);
+        }
+    };
+    timer.set_routine(Duration::ZERO, ms(1), routine()).unwrap();
+    while ran.get() < 3 {
+        assert_eq!(alertable::sleep(LONG), Ok(Waited::Apc));
+    }
+    timer.set_routine(FAR, Duration::ZERO, routine()).unwrap();
+    assert_eq!(dropped.get(), 1, "set again, the one before goes");
+    timer.cancel();
+    assert_eq!(dropped.get(), 2);
+    timer.set_routine(FAR, Duration::ZERO, routine()).unwrap();
+    let theirs = timer.clone();
+    worker(move || theirs.cancel()).join();
+    assert_eq!(dropped.get(), 2, "not on another thread");
+    timer.set(FAR).unwrap();
+    assert_eq!(dropped.get(), 3);
+    timer.set_routine(FAR, Duration::ZERO, routine()).unwrap();
+    drop(timer);
+    assert_eq!(dropped.get(), 4, "with the last handle");
+}
+
+#[test]
+fn a_routine_is_not_called_inside_itself() {
+    let timer = WaitableTimer::auto().unwrap();
+    let (inside, ran) = (Cell::new(false), Rc::new(Cell::new(0)));
+    let own = ran.clone();
+    let routine = move || {
+        assert!(!inside.replace(true), "it runs already");
+        assert_ne!(alertable::sleep(ms(20)), Ok(Waited::Signalled(0)));
+        inside.set(false);
+        own.set(own.get() + 1);
+    };
+    timer.set_routine(Duration::ZERO, ms(1), routine).unwrap();
+    while ran.get() < 3 {
+        assert_eq!(alertable::sleep(LONG), Ok(Waited::Apc));
+    }
+    timer.cancel();
 }
 
 #[test]

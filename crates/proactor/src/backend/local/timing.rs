@@ -22,11 +22,12 @@ impl Core {
         })
     }
 
-    /// Cancels timers of one object or of all; how many.
+    /// Cancels operations of these timers, or of all; how many.
     pub fn cancel_timers(&mut self, of: Option<&Arc<Timing>>, which: Which) -> usize {
-        let Core { timings, sink, .. } = self;
-        let meant = timings.iter().filter(|timing| of.is_none_or(|of| Arc::ptr_eq(timing, of)));
-        meant.map(|timing| timing.armed.cancel(which, sink)).sum()
+        match of {
+            Some(timing) => timing.armed.cancel(which, &mut self.sink),
+            None => self.timings.iter().map(|timing| timing.armed.cancel(which, &mut self.sink)).sum(),
+        }
     }
 
     /// A wait that ends when a timer is due.
