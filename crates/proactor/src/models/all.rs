@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `change` does not ask the groups | a waiter sleeps on |
 //! | `enlist` of a group lists without looking | a waiter sleeps on |
+//! | `satisfy` does not claim before it consumes | a wait whose time is over takes what it does not have |
 //! | `satisfy` does not look whether the wait is listed still | a later wait of the thread gets what it did not wait for |
 //! | locks are taken in the caller's order | two waits lock each other out |
 
