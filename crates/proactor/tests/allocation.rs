@@ -47,12 +47,20 @@ fn pair() -> (TcpStream, TcpStream) {
     (client, accept.wait().result.unwrap().stream)
 }
 
+/// One stretch without an allocation must come: on a busy machine the library may need another thread or piece of a queue,
+/// once, which it keeps. What each round allocates, or each hundredth, is in every stretch.
 fn counted(what: &str, mut round: impl FnMut()) {
     (0..100).for_each(|_| round());
-    let before = ALLOCATIONS.load(Ordering::SeqCst);
-    (0..2000).for_each(|_| round());
-    let made = ALLOCATIONS.load(Ordering::SeqCst) - before;
-    assert_eq!(made, 0, "{what}: {made} allocations in 2000 rounds");
+    let mut made = 0;
+    for _ in 0..5 {
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        (0..2000).for_each(|_| round());
+        made = ALLOCATIONS.load(Ordering::SeqCst) - before;
+        if made == 0 {
+            return;
+        }
+    }
+    panic!("{what}: {made} allocations in 2000 rounds, and some in all before");
 }
 
 // One test: the count is the process's.

@@ -1,12 +1,12 @@
 //! Waits for all: taken at once or not at all, whoever signals last, and no two in each other's way.
 //!
-//! Meant to fail here:
+//! Seen to fail here:
 //!
 //! | change | fails |
 //! |---|---|
 //! | `change` does not ask the groups | a waiter sleeps on |
 //! | `enlist` of a group lists without looking | a waiter sleeps on |
-//! | `satisfy` does not claim before it consumes | more is taken than was there |
+//! | `satisfy` does not claim before it consumes | a wait whose time is over takes what it does not have |
 //! | `satisfy` does not look whether the wait is listed still | a later wait of the thread gets what it did not wait for |
 //! | locks are taken in the caller's order | two waits lock each other out |
 
@@ -140,5 +140,27 @@ fn a_signal_for_an_earlier_wait_does_not_end_a_later_one() {
         assert!(record.claim(Claim::TimedOut), "nothing ended it");
         other.forget(&record);
         record.end();
+    });
+}
+
+/// A wait's time is over as the last signal comes: it has all, or it took nothing.
+#[test]
+fn a_wait_whose_time_is_over_takes_nothing() {
+    loom::model(|| {
+        let (last, first) = (Core::event(true), Core::event(true));
+        first.signal();
+        let record = Record::new(1);
+        let group = Arc::new(Group::new(record.clone(), vec![last.clone(), first.clone()]).unwrap());
+        record.begin(None);
+        group.enlist();
+        let setter = {
+            let last = last.clone();
+            thread::spawn(move || last.signal())
+        };
+        record.claim(Claim::TimedOut);
+        group.forget();
+        let left = record.end() == Claim::TimedOut;
+        setter.join().unwrap();
+        assert_eq!((last.take(2).is_some(), first.take(2).is_some()), (left, left));
     });
 }

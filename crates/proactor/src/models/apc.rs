@@ -1,6 +1,6 @@
 //! A thread's APCs: what is queued runs in its alertable wait or is dropped at its end, and never sleeps beside it.
 //!
-//! Meant to fail here:
+//! Seen to fail here:
 //!
 //! | change | fails |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | `alertable` does not look at the queue | the thread sleeps on |
 //! | `push` claims after it has let go of the lock | a later wait, which is not alertable, ends by a call |
 //! | `push` does not look whether the queue is closed | a call is neither run, nor dropped, nor refused |
+//! | `not_alertable` does not look at the queue | the thread sleeps on in the wait around it |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,14 +1,14 @@
 //! Events: a set is seen by who waits, whoever was first, though it is taken back at once; and a wait whose time is over takes
 //! nothing.
 //!
-//! Meant to fail here:
+//! Seen to fail here:
 //!
 //! | change | fails |
 //! |---|---|
 //! | `change` does not wake | a waiter sleeps on |
 //! | `change` releases only the first of a manual event's waiters | the other sleeps on |
 //! | `enlist` lists without looking at the state | a waiter sleeps on |
-//! | `release` consumes for a waiter that claimed itself | the signal is lost |
+//! | `release` consumes for a waiter that claimed itself | the signal is lost; of a wait for any, two are taken |
 
 use std::sync::Arc;
 

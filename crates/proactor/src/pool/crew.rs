@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::member::Member;
+use crate::deliver::unharmed;
 use crate::error::Error;
 use crate::port::{CompletionPort, Concurrency, Outcome};
 use crate::shim::{Mutex, lock};
@@ -134,6 +135,8 @@ impl Crew {
                     self.leave();
                     if let Some(member) = packet.key {
                         member.run(packet.done.bytes);
+                        // The object may have gone before: its callback is dropped here.
+                        unharmed(|| drop(member));
                     }
                 }
                 Ok(Outcome::TimedOut | Outcome::Apc) => {

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError};
 use super::crew::Crew;
 use super::instance::Instance;
 use crate::backend;
+use crate::deliver::unharmed;
 use crate::error::{Code, Error};
 use crate::shim::{Condvar, Mutex, lock};
 use crate::time::Wait;
@@ -120,7 +121,7 @@ impl Member {
     /// As `run`, with a callback of the moment. A panic in it is reported and goes no further.
     pub fn run_with(&self, epoch: usize, callback: impl FnOnce(&Instance<'_>)) {
         if !self.begin(epoch) {
-            return;
+            return unharmed(|| drop(callback));
         }
         let outer = RUNNING.replace(std::ptr::from_ref(self));
         let instance = Instance::new(self);

@@ -78,8 +78,10 @@ impl WaitObject {
             let hint = "a mutex is owned by a thread, and no thread waits here; use a semaphore or an event";
             return Err(Error::new(Code::InvalidParameter).hint(hint));
         }
+        // Dropped with nothing held.
+        let mut before = Vec::new();
         let _one_at_a_time = lock(&self.inner.setting);
-        self.inner.unset();
+        before.extend(self.inner.unset());
         let inner = Arc::downgrade(&self.inner);
         let record = Record::calling(move |record| {
             if let Some(inner) = inner.upgrade() {
@@ -102,8 +104,9 @@ impl WaitObject {
         // From here on anybody may end it.
         if core.enlist(&record, 0) {
             record.wake();
-        } else {
-            self.inner.limit(&record, wait)?;
+        } else if let Err(error) = self.inner.limit(&record, wait) {
+            before.extend(self.inner.unset());
+            return Err(error);
         }
         Ok(())
     }
@@ -148,10 +151,7 @@ impl Inner {
                 timed.wake();
             }
         });
-        let ticket = armed.map_err(|refused| {
-            self.unset();
-            refused.error
-        })?;
+        let ticket = armed.map_err(|refused| refused.error)?;
         if let Some(registered) = &mut *lock(&self.registered)
             && Arc::ptr_eq(&registered.record, record)
         {
@@ -196,19 +196,23 @@ impl Inner {
 
     /// Ends the wait that goes on, if there is one.
     pub fn stop(&self) {
+        // Dropped with nothing held.
+        let _before;
         let _one_at_a_time = lock(&self.setting);
-        self.unset();
+        _before = self.unset();
     }
 
-    /// As `stop`, by who sets it.
-    fn unset(&self) {
-        let Some(registered) = self.take(None) else { return };
+    /// As `stop`, by who sets it; what it waited for is the caller's to drop.
+    #[must_use]
+    fn unset(&self) -> Option<Registered> {
+        let registered = self.take(None)?;
         if registered.record.claim(Claim::TimedOut) {
             self.leave(&registered);
-            return;
+            return Some(registered);
         }
         // Somebody ended it just now, and what it consumed must be told of.
         self.finish(registered);
+        None
     }
 
     pub fn cancel(&self) -> usize {

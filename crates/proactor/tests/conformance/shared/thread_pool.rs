@@ -270,6 +270,37 @@ fn a_panic_in_a_callback_loses_nothing_else() {
     assert_eq!(count.load(Ordering::SeqCst), 9);
 }
 
+/// With its drop a callback panics.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        assert!(thread::panicking(), "a callback's drop");
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_callback_loses_no_thread() {
+    let pool = pool(0, 1);
+    let (begun, go_on) = (Flag::default(), Flag::default());
+    let (tells, waits) = (begun.clone(), go_on.clone());
+    pool.submit(move |_| {
+        tells.set();
+        waits.wait();
+    })
+    .unwrap();
+    begun.wait();
+    let grenade = Grenade;
+    let work = pool.work(move |_| _ = &grenade);
+    work.submit().unwrap();
+    // What waits in the queue is the last of it.
+    drop(work);
+    go_on.set();
+    let (sender, results) = mpsc::channel();
+    pool.submit(move |_| _ = sender.send(1)).unwrap();
+    assert_eq!(results.recv_timeout(LONG), Ok(1));
+}
+
 #[test]
 fn closing_a_group_waits_for_the_callbacks_of_all_its_objects() {
     let pool = pool(0, 2);
