@@ -87,7 +87,7 @@ fn a_local_close_is_told_from_a_peers_reset() {
 fn a_refusal_becomes_an_error_of_either_library() {
     fn both() -> Result<(), Error> {
         let (ours, _peer) = stream();
-        let _ = ours.send_vectored(Vec::<Vec<u8>>::new()).start()?;
+        drop(ours.send_vectored(Vec::<Vec<u8>>::new()).start()?);
         Ok(())
     }
     fn outside() -> io::Result<()> {

@@ -211,7 +211,8 @@ fn a_cancelled_one_says_how_much_went() {
     drop(ours);
     let came = reader.join();
     assert!(came.starts_with(b"head") && came.ends_with(b"behind"));
-    if !wine() {
+    // Windows does not promise to count what went of a cancelled one.
+    if !cfg!(windows) {
         assert_eq!(came.len(), sent.bytes + 6);
     }
 }
@@ -235,7 +236,12 @@ fn a_peer_that_goes_is_an_error() {
     assert_eq!(code(&finish(sending)), Some(Code::ConnectionReset));
     // And so is a second one, without a signal.
     let again = run(ours.transmit_file(&file, .., ()));
-    assert!(matches!(code(&again), Some(Code::ConnectionReset | Code::ConnectionAborted)), "{:?}", again.result);
+    // To Wine the socket is not connected then.
+    let expected: &[_] = match wine() {
+        true => &[Code::NotConnected],
+        false => &[Code::ConnectionReset, Code::ConnectionAborted],
+    };
+    assert!(code(&again).is_some_and(|code| expected.contains(&code)), "{:?}", again.result);
 }
 
 #[test]
