@@ -2,7 +2,7 @@
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
-    Arc, Mutex, MutexGuard,
+    Arc, Condvar, Mutex, MutexGuard,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
 
@@ -12,7 +12,7 @@ pub(crate) use std::sync::atomic::fence;
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
-    Arc, Mutex, MutexGuard,
+    Arc, Condvar, Mutex, MutexGuard,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence},
 };
 
@@ -43,6 +43,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Makes what loom's read-modify-writes lack: a SeqCst one is in one order with all SeqCst loads, as a fence after it
 /// would have it; loom has that order for fences alone.
+#[allow(dead_code, reason = "the packets of Windows are in its kernel's queue")]
 #[inline]
 pub(crate) fn fence_after_rmw() {
     #[cfg(loom)]
@@ -51,6 +52,7 @@ pub(crate) fn fence_after_rmw() {
 
 /// Waits a little for another thread's next instructions, the longer the more often.
 #[cfg(not(loom))]
+#[allow(dead_code, reason = "the packets of Windows are in its kernel's queue")]
 pub(crate) fn pause(tries: &mut u32) {
     if *tries < 7 {
         (0..1 << *tries).for_each(|_| std::hint::spin_loop());
@@ -67,9 +69,11 @@ pub(crate) fn pause(_: &mut u32) {
 
 /// Room for a value that is handed from one thread to another.
 #[cfg(not(loom))]
+#[allow(dead_code, reason = "the packets of Windows are in its kernel's queue")]
 pub(crate) struct Place<T>(std::cell::UnsafeCell<T>);
 
 #[cfg(not(loom))]
+#[allow(dead_code, reason = "the packets of Windows are in its kernel's queue")]
 impl<T: Copy> Place<T> {
     /// # Safety
     /// Nobody else has the place.

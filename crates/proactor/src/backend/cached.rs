@@ -29,6 +29,8 @@ pub(super) const MOST_FOR_POOL: usize = 256 << 10;
 const UNKNOWN: u8 = 0;
 const YES: u8 = 1;
 const NO: u8 = 2;
+/// A regular file: a read that has begun is not cancelled anyway, so a thread that has nothing else to do may as well wait in it.
+const REGULAR: u8 = 3;
 
 /// Whether an object's file is read this way. A stale answer costs a system call, so relaxed accesses are enough.
 #[derive(Default)]
@@ -43,11 +45,15 @@ impl Tried {
     fn wants(&self, fd: libc::c_int) -> bool {
         match self.0.load(Ordering::Relaxed) {
             UNKNOWN => {
-                let answer = if direct::is_direct(fd) { NO } else { YES };
+                let answer = match (direct::is_direct(fd), is_regular(fd)) {
+                    (true, _) => NO,
+                    (false, true) => REGULAR,
+                    (false, false) => YES,
+                };
                 self.0.store(answer, Ordering::Relaxed);
-                answer == YES
+                answer != NO
             }
-            answer => answer == YES,
+            answer => answer != NO,
         }
     }
 }
@@ -58,10 +64,37 @@ pub(super) fn read(work: &mut Work, offset: u64, object: &Object) -> bool {
     read_into(&work.buffers, &mut work.bytes, offset, object)
 }
 
-/// A whole read of what is cached, for a thread that waits for it: its byte count, or nothing was to be had that way.
+fn is_regular(fd: libc::c_int) -> bool {
+    // SAFETY: all zeroes is a valid value, and the call fills it or fails.
+    unsafe {
+        let mut found: libc::stat = std::mem::zeroed();
+        libc::fstat(fd, &raw mut found) == 0 && found.st_mode & libc::S_IFMT == libc::S_IFREG
+    }
+}
+
+/// A whole read of what is cached, for a thread that waits for it: its byte count, or nothing was to be had that way. A thread
+/// that keeps nobody from work by waiting, `at_leisure`, reads a regular file as it is: the plain call costs a tenth less.
 #[inline]
-pub(crate) fn read_cached(object: &Object, buffers: &Buffers, offset: u64) -> Option<usize> {
+pub(crate) fn read_cached(object: &Object, buffers: &Buffers, offset: u64, at_leisure: bool) -> Option<usize> {
     let mut bytes = 0;
+    if at_leisure
+        && let [buffer] = buffers.as_slice()
+        && object.sys.tried.0.load(Ordering::Relaxed) == REGULAR
+        && !super::worker::holds_slot()
+    {
+        let fd = object.sys.raw();
+        while fd >= 0 {
+            let (rest, at) = (buffer.advance(bytes), offset.saturating_add(bytes as u64).cast_signed());
+            // SAFETY: the buffer is the caller's and writable; its handle holds the object, and with it the descriptor.
+            let got = unsafe { libc::pread(fd, rest.ptr().cast(), rest.len(), at) };
+            // An error is for the engine to meet again.
+            bytes += usize::try_from(got).ok()?;
+            if got == 0 || bytes >= buffer.len() {
+                return Some(bytes);
+            }
+        }
+        return None;
+    }
     read_into(buffers, &mut bytes, offset, object).then_some(bytes)
 }
 

@@ -20,7 +20,7 @@
 //! | `AlarmClock::new`, `set`, `sleep` | what wakes the library's thread for moments (`time/service.rs`) |
 //! | `ObjectState::timers`, `timing`, `Timing::post` | timers: a wheel (`time/armed.rs`) with this backend's alarm |
 //! | `drives`, `drive(done, wait, alarm)` | whether the calling thread has ports nobody else drives; drives them while it waits |
-//! | `read_cached(object, buffers, offset)` | a file's bytes, if they are to be had without waiting |
+//! | `read_cached(object, buffers, offset, at_leisure)` | a file's bytes, if they are to be had without waiting, or the thread may wait in the call |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
 //! | `give_slot_up()` | the same until the value it gives is dropped |
 //! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
@@ -85,7 +85,12 @@ pub(crate) use {
 
 /// What the models run.
 #[cfg(all(test, loom, target_os = "linux"))]
-pub(crate) use {gate::*, segments::Segments, wake::*, worker::Worker};
+pub(crate) use {
+    gate::*,
+    segments::{Segments, Words},
+    wake::*,
+    worker::Worker,
+};
 
 #[cfg(windows)]
 mod iocp;

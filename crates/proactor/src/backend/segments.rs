@@ -152,7 +152,14 @@ unsafe impl<T: Send> Sync for Segments<T> {}
 
 impl<T: Words> Segments<T> {
     pub fn new() -> Segments<T> {
-        let list = List { used: VecDeque::new(), free: Vec::new(), next: 1 };
+        let (mut used, mut free) = (VecDeque::new(), Vec::new());
+        // A short queue never allocates again: one segment is read while the next is written, and one may lag behind.
+        used.reserve(4);
+        free.reserve(4);
+        if cfg!(not(loom)) {
+            free.extend([Segment::make(), Segment::make()]);
+        }
+        let list = List { used, free, next: 1 };
         let queue = Segments { tail: End::new(), head: End::new(), list: Mutex::new(list), values: PhantomData };
         let first = queue.grown(1);
         queue.tail.segment.store(first.as_ptr(), Ordering::Release);

@@ -8,10 +8,10 @@
 //! | atomic | partner |
 //! |---|---|
 //! | queue push (a SeqCst +1 of its tail) or a fence, `counts` load | `counts` idle +1 or slots −1, fence, queue look: one of the two sees the other |
-//! | `notified` swap true by the kicker | swap false by the kicked, before it pops: it sees what was pushed before a kick left out |
+//! | `notified` seen true, or swapped so, after the push | swap false by the kicked, before it pops: it sees what was pushed before a kick left out |
 
 use super::gate::Gate;
-use crate::shim::{AtomicU32, Ordering, fence};
+use crate::shim::{AtomicU32, Ordering, fence, fence_after_rmw};
 
 const FREE: u32 = 0;
 const ON_ITS_WAY: u32 = 1;
@@ -63,11 +63,12 @@ impl Wake {
 
     /// Takes the token: whether the caller must signal the poll.
     pub fn kick(&self) -> bool {
-        self.notified.swap(ON_ITS_WAY, Ordering::SeqCst) == FREE
+        self.notified.load(Ordering::SeqCst) == FREE && self.notified.swap(ON_ITS_WAY, Ordering::SeqCst) == FREE
     }
 
     /// The poll reported the signal: the next packet kicks again.
     pub fn kicked(&self) {
         self.notified.swap(FREE, Ordering::SeqCst);
+        fence_after_rmw();
     }
 }

@@ -232,6 +232,16 @@ impl Drop for Inside {
     }
 }
 
+/// Whether the calling thread has a slot to give up if it waits.
+pub(crate) fn holds_slot() -> bool {
+    let holds = |slot: &RefCell<Option<Binding>>| match slot.try_borrow().as_deref() {
+        Ok(Some(binding)) => Worker::is_running(binding.worker.look()) && binding.port.strong_count() > 0,
+        Ok(None) => false,
+        Err(_) => true,
+    };
+    BINDING.try_with(holds).unwrap_or(false)
+}
+
 /// Runs `f`, which may wait, with this worker's slot given to another for that long.
 pub(crate) fn while_blocked<T>(f: impl FnOnce() -> T) -> T {
     let _given_up = give_slot_up();

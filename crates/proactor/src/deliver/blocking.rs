@@ -3,10 +3,12 @@
 //! An overlapped operation that is waited for in the same line: whatever ends or cancels such a wait does so here. Only a
 //! read of a file, whose bytes the page cache may hold, is tried before that, without a block.
 
+use std::any::TypeId;
+
 use crate::backend;
 use crate::buf::{Buffers, Cargo, LoweredBuffers};
 use crate::error::{Code, Error};
-use crate::home::Home;
+use crate::home::{Home, Shared};
 use crate::op::{Brings, Completion, Op, Operation, Value};
 use crate::time::Wait;
 
@@ -36,7 +38,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait(self) -> Completion<T, C::Back> {
-        match self.cached() {
+        match self.cached(TypeId::of::<H>() == TypeId::of::<Shared>()) {
             Ok(done) => done,
             Err(operation) => operation.start_anyway().wait(),
         }
@@ -56,7 +58,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
     /// ```
     pub fn wait_timeout(self, wait: impl Into<Wait>) -> Completion<T, C::Back> {
         let kind = self.op.kind();
-        let started = match self.cached() {
+        let started = match self.cached(false) {
             Ok(done) => return done,
             Err(operation) => operation.start_anyway(),
         };
@@ -74,8 +76,9 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
     }
 
     /// A read of what the page cache holds, over at once, or the operation back. It is never in flight, so it is no limit's.
+    /// A thread with a port of its own is never `at_leisure`.
     #[inline]
-    fn cached(mut self) -> Result<Completion<T, C::Back>, Self> {
+    fn cached(mut self, at_leisure: bool) -> Result<Completion<T, C::Back>, Self> {
         let Op::ReadAt { offset } = self.op else { return Err(self) };
         if backend::check_fork().is_err() || self.op.check_numbers().is_err() || self.handle.home_or_process().is_err() {
             return Err(self);
@@ -85,7 +88,9 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
         if !(1..=Buffers::MOST).contains(&buffers.count()) {
             return Err(self);
         }
-        let Some((bytes, value)) = backend::read_cached(self.handle, &buffers, offset).zip(T::from_value(Value::None)) else {
+        let Some((bytes, value)) =
+            backend::read_cached(self.handle, &buffers, offset, at_leisure).zip(T::from_value(Value::None))
+        else {
             return Err(self);
         };
         // SAFETY: the kernel filled so many bytes of what was lowered, and the cargo has not moved since.

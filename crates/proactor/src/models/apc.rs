@@ -125,3 +125,31 @@ fn a_call_does_not_end_a_wait_that_is_not_alertable() {
         assert_eq!(ran.load(Ordering::Relaxed), 1);
     });
 }
+
+/// Something else ends a wait inside another as the call is queued: then the call ends the outer one.
+#[test]
+fn a_call_that_the_inner_wait_did_not_take_ends_the_outer_one() {
+    loom::model(|| {
+        let (queue, ran) = (Arc::new(Queue::default()), Arc::new(AtomicU32::new(0)));
+        let (outer, inner) = (Record::new(1), Record::new(1));
+        outer.begin(None);
+        let none = queue.alertable(&outer);
+        inner.begin(None);
+        let before = queue.alertable(&inner);
+        let caller = {
+            let (queue, call) = (queue.clone(), call(&ran));
+            thread::spawn(move || assert!(queue.push(call).is_ok()))
+        };
+        inner.claim(Claim::TimedOut);
+        queue.not_alertable(before);
+        if inner.end() == Claim::Apc {
+            outer.claim(Claim::TimedOut);
+        }
+        outer.sleep(crate::Wait::Forever);
+        queue.not_alertable(none);
+        outer.end();
+        drain(&queue);
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+        caller.join().unwrap();
+    });
+}

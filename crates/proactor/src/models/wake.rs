@@ -5,7 +5,7 @@
 //! | change | fails |
 //! |---|---|
 //! | no look at the queue after `idle_begin` | a packet is left |
-//! | no fence in `idle_begin`, in `pushed`, or in `refill` | a packet is left |
+//! | no fence in `idle_begin`, in the push, in `left`, or in `refill` | a packet is left |
 //! | the token is never returned, or after the last look at the queue | a packet is left |
 //! | `kicked` stores instead of swapping | a packet whose kick was left out is left |
 //! | nobody refills after `idle_end`, or refill lets one in where two fit | a parked worker sleeps beside a packet |
@@ -19,6 +19,7 @@ use loom::thread;
 
 use crate::Wait;
 use crate::backend::{Call, Counts, Freed, Gate, Parked, Permit, Wake};
+use crate::shim::fence_after_rmw;
 
 /// What an epoll instance reports, one event to one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,12 +121,13 @@ impl Port {
 
     /// `Port::push`.
     fn post(&self) {
-        self.queue.fetch_add(1, Ordering::AcqRel);
-        self.pushed();
+        self.queue.fetch_add(1, Ordering::SeqCst);
+        fence_after_rmw();
+        self.tell(self.wake.pushed(&self.gate));
     }
 
-    fn pushed(&self) {
-        match self.wake.pushed(&self.gate) {
+    fn tell(&self, call: Call) {
+        match call {
             Call::Signal => self.poll.signal(),
             Call::Nobody | Call::Monitor => {}
         }
@@ -186,7 +188,7 @@ impl Port {
 
     fn leave_with(&self, polled: bool) -> Got {
         if polled && self.is_queued() {
-            self.pushed();
+            self.tell(self.wake.left(&self.gate));
         }
         Got::Packet
     }

@@ -1,6 +1,6 @@
 //! How a pool's objects are made.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::group::{CleanupGroup, OnCancel, Stop};
 use super::instance::Instance;
@@ -11,7 +11,7 @@ use super::waits::{Results, WaitObject};
 use super::work::Work;
 use crate::error::Error;
 use crate::handle::AsObject;
-use crate::shim::lock;
+use crate::shim::{Mutex, lock};
 use crate::sync::Waited;
 
 /// A callback environment (`TP_CALLBACK_ENVIRON`): the pool, the clean-up group and the hints for objects made from it.
@@ -104,7 +104,8 @@ impl Environment {
         let told = results.clone();
         let member = self.member(Box::new(move |instance| {
             let waited = lock(&told).pop_front();
-            if let Some(waited) = waited {
+            if let Some((waited, registered)) = waited {
+                drop(registered);
                 callback(instance, waited);
             }
         }));

@@ -1,10 +1,10 @@
 //! Clean-up groups: the objects of a pool that end together.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use super::member::Member;
 use crate::error::Error;
-use crate::shim::lock;
+use crate::shim::{Mutex, lock};
 use crate::time::Wait;
 
 pub(super) type OnCancel = Arc<dyn Fn() + Send + Sync>;

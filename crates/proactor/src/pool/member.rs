@@ -5,13 +5,13 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::crew::Crew;
 use super::instance::Instance;
 use crate::backend;
 use crate::error::{Code, Error};
-use crate::shim::lock;
+use crate::shim::{Condvar, Mutex, lock};
 use crate::time::Wait;
 
 /// Closes the crew's port when the pool's last handle and its last object are gone.
@@ -30,7 +30,7 @@ pub(super) struct Member {
     owner: Arc<Owner>,
     callback: Callback,
     runs_long: bool,
-    counts: std::sync::Mutex<Counts>,
+    counts: Mutex<Counts>,
     changed: Condvar,
 }
 
@@ -61,7 +61,7 @@ thread_local! {
 
 impl Member {
     pub fn new(owner: Arc<Owner>, runs_long: bool, callback: Callback) -> Arc<Member> {
-        let counts = std::sync::Mutex::default();
+        let counts = Mutex::default();
         Arc::new(Member { owner, callback, runs_long, counts, changed: Condvar::new() })
     }
 
@@ -79,6 +79,13 @@ impl Member {
         }
         self.crew().keep_one_waiting();
         Ok(())
+    }
+
+    /// A hold on the member goes, from where no user's code may run: a thread of the pool drops it.
+    pub fn let_go(self: Arc<Member>) {
+        let crew = self.crew().clone();
+        // Of an epoch that never was, so that nothing runs.
+        let _ = crew.port.post(Some(self), usize::MAX, None);
     }
 
     /// Refuses if nothing begins any more.

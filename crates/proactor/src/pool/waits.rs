@@ -32,8 +32,9 @@ pub struct WaitObject {
     inner: Arc<Inner>,
 }
 
-/// What a wait object's member calls back with.
-pub(super) type Results = Arc<Mutex<VecDeque<Waited>>>;
+/// What a wait object's member calls back with, and what was waited for: an operation's end is a user's code, and who ended
+/// the wait may hold what that needs. So the callback drops it.
+pub(super) type Results = Arc<Mutex<VecDeque<(Waited, Registered)>>>;
 
 pub(super) struct Inner {
     member: Arc<Member>,
@@ -45,7 +46,7 @@ pub(super) struct Inner {
 }
 
 /// A wait that goes on.
-struct Registered {
+pub(super) struct Registered {
     /// What keeps the object going meanwhile.
     _attended: Option<Box<dyn Any + Send + Sync>>,
     _object: Box<dyn Waitable + Send + Sync>,
@@ -83,6 +84,10 @@ impl WaitObject {
         let record = Record::calling(move |record| {
             if let Some(inner) = inner.upgrade() {
                 inner.over(record);
+                // Its object was dropped meanwhile: the callback's closure is a user's, too.
+                if let Some(Inner { member, .. }) = Arc::into_inner(inner) {
+                    member.let_go();
+                }
             }
         });
         record.begin(None);
@@ -161,18 +166,17 @@ impl Inner {
     /// A wait was claimed: its callback is due.
     fn over(&self, record: &Record) {
         if let Some(registered) = self.take(Some(record)) {
-            self.finish(&registered);
+            self.finish(registered);
         }
     }
 
-    fn finish(&self, registered: &Registered) {
-        let claim = self.leave(registered);
-        // After the results are there nobody but the callback takes them, and a cancel drops as many of both.
+    fn finish(&self, registered: Registered) {
+        let claim = self.leave(&registered);
+        // Nobody but the callback takes a result, and a cancel drops as many of both.
         let mut results = lock(&self.results);
-        results.push_back(claim.into());
-        if self.member.submit().is_err() {
-            results.pop_back();
-        }
+        results.push_back((claim.into(), registered));
+        // Refused if it was closed: no callback comes for this result, nor for a later one, and it goes with the member.
+        let _ = self.member.submit();
     }
 
     /// Takes what is registered, if it is this.
@@ -204,14 +208,16 @@ impl Inner {
             return;
         }
         // Somebody ended it just now, and what it consumed must be told of.
-        self.finish(&registered);
+        self.finish(registered);
     }
 
     pub fn cancel(&self) -> usize {
         let mut results = lock(&self.results);
-        let dropped = self.member.cancel();
-        results.clear();
-        dropped
+        let count = self.member.cancel();
+        let dropped = std::mem::take(&mut *results);
+        drop(results);
+        drop(dropped);
+        count
     }
 }
 

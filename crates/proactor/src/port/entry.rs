@@ -68,6 +68,7 @@ impl Entry {
     }
 
     /// For a queue of words.
+    #[allow(dead_code, reason = "the packets of Windows are in its kernel's queue")]
     #[inline]
     pub fn into_words(self) -> (NonNull<()>, usize) {
         (self.word, self.key)
@@ -75,6 +76,7 @@ impl Entry {
 
     /// # Safety
     /// The words came from `into_words`, and are used once.
+    #[allow(dead_code, reason = "the packets of Windows are in its kernel's queue")]
     #[inline]
     pub unsafe fn from_words((word, key): (NonNull<()>, usize)) -> Entry {
         Entry { word, key }
@@ -179,7 +181,7 @@ pub struct Packet<B, K> {
 
 impl<B: 'static, K: Key> Packet<B, K> {
     /// # Safety
-    /// The entry came from a port of this B and K, and is owned by the caller.
+    /// The entry came from a port of this B and K, is owned by the caller, and is no handler's (`Entry::unless_handler`).
     #[inline(always)]
     pub(crate) unsafe fn from_entry(entry: Entry) -> Packet<B, K> {
         // SAFETY: blocks of this port are `Block<B>`, checked when they started; their operation is over. Keys in raw
@@ -193,6 +195,7 @@ impl<B: 'static, K: Key> Packet<B, K> {
                 }
             };
             let block = header.as_ptr();
+            debug_assert!(!matches!((*block).delivery, Delivery::Handler(_)), "a handler's block is no packet");
             let op = (*block).work.op.kind();
             let done = Done::take(&mut (*block).work);
             let key = match (*block).object.and_then(|object| (*object.as_ptr()).home().map(|home| home.key)) {

@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use super::entry::{Fetch, Fetched, Outcome, Packet};
 use super::key::Key;
 use super::{Batch, RefusedPost, contract, entry_of, refused_post};
-use crate::backend;
+use crate::backend::{self, Got};
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::home::Local;
 use crate::op::Block;
-use crate::sync::getting::{self, Alertable};
+use crate::sync::getting;
 use crate::time::Wait;
 
 /// A completion port of one thread: thread-per-core servers have one each.
@@ -116,23 +116,24 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// As [`CompletionPort::get_alertable`](crate::CompletionPort::get_alertable); packets come first from the first call on,
     /// for the port is this thread's.
     pub fn get_alertable(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let (wait, mut slots) = (wait.into(), [None]);
-        let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
-        let [entry] = slots;
-        Ok(match got {
-            Alertable::Apc => Outcome::Apc,
-            // SAFETY: the entry came from this port, whose blocks and keys are B and K.
-            Alertable::Got(got) => unsafe { Outcome::fetched(got, entry) },
-        })
+        let (got, entry) = super::past_handlers(wait.into(), |wait| {
+            let mut slots = [None];
+            let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
+            let [entry] = slots;
+            Ok((got, entry))
+        })?;
+        // SAFETY: the entry came from this port, whose blocks and keys are B and K.
+        Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
     /// As [`CompletionPort::get_many_alertable`](crate::CompletionPort::get_many_alertable), of this port.
     pub fn get_many_alertable(&self, batch: &mut Batch<B, K, Local>, wait: impl Into<Wait>) -> Result<Fetched, Error> {
         let wait = wait.into();
         batch.fetch()?;
-        let Alertable::Got(got) = getting::get(|alert| self.inner.get_alertable(&mut batch.fetch()?, wait, alert))? else {
+        let got = getting::get(|alert| self.inner.get_alertable(&mut batch.fetch()?, wait, alert))?;
+        if got == Got::Alerted {
             return Ok(Fetched::Apc);
-        };
+        }
         let any = batch.fetched(got, || self.inner.clone(), |_| false)?;
         Ok(if any { Fetched::Packets } else { Fetched::TimedOut })
     }

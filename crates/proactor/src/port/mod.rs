@@ -25,7 +25,7 @@ use crate::backend::{self, Contract, Got};
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::op::{Block, Delivery, Op, begin};
-use crate::sync::getting::{self, Alertable};
+use crate::sync::getting;
 use crate::sync::object::Core;
 use crate::sync::waitable::sealed::Sealed;
 use crate::time::Wait;
@@ -222,23 +222,24 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     ///
     /// Errors: as `get`, and the system's if it has no descriptor to wake this thread by.
     pub fn get_alertable(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let (wait, mut slots) = (wait.into(), [None]);
-        let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
-        let [entry] = slots;
-        Ok(match got {
-            Alertable::Apc => Outcome::Apc,
-            // SAFETY: the entry came from this port, whose blocks and keys are B and K.
-            Alertable::Got(got) => unsafe { Outcome::fetched(got, entry) },
-        })
+        let (got, entry) = past_handlers(wait.into(), |wait| {
+            let mut slots = [None];
+            let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
+            let [entry] = slots;
+            Ok((got, entry))
+        })?;
+        // SAFETY: the entry came from this port, whose blocks and keys are B and K.
+        Ok(unsafe { Outcome::fetched(got, entry) })
     }
 
     /// As [`get_many`](CompletionPort::get_many), alertable as [`get_alertable`](CompletionPort::get_alertable) is.
     pub fn get_many_alertable(&self, batch: &mut Batch<B, K>, wait: impl Into<Wait>) -> Result<Fetched, Error> {
         let wait = wait.into();
         batch.fetch()?;
-        let Alertable::Got(got) = getting::get(|alert| self.inner.get_alertable(&mut batch.fetch()?, wait, alert))? else {
+        let got = getting::get(|alert| self.inner.get_alertable(&mut batch.fetch()?, wait, alert))?;
+        if got == Got::Alerted {
             return Ok(Fetched::Apc);
-        };
+        }
         let any = batch.fetched(got, || self.inner.clone().into(), |port| port.is(&self.inner))?;
         Ok(if any { Fetched::Packets } else { Fetched::TimedOut })
     }

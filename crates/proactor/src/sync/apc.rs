@@ -78,9 +78,16 @@ impl Queue {
         before
     }
 
-    /// It is over.
+    /// It is over. What was queued after it was claimed for something else ends the wait around it.
     pub fn not_alertable(&self, before: Option<Arc<Record>>) {
-        lock(&self.0).waiting = before;
+        let mut inner = lock(&self.0);
+        if let Some(record) = &before
+            && !inner.queue.is_empty()
+        {
+            // It is this thread's, which looks before it sleeps again.
+            record.claim(Claim::Apc);
+        }
+        inner.waiting = before;
     }
 
     pub fn pop(&self) -> Option<Apc> {

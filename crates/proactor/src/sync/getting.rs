@@ -7,13 +7,6 @@ use super::record::{Claim, Record};
 use crate::backend::{Alert, Got};
 use crate::error::Error;
 
-/// How an alertable get ended.
-pub(crate) enum Alertable {
-    Got(Got),
-    /// APCs have run.
-    Apc,
-}
-
 /// The thread listens for APCs while this is held.
 struct Listening<'a> {
     state: &'a ThreadState,
@@ -29,8 +22,8 @@ impl Drop for Listening<'_> {
     }
 }
 
-/// Gets by `get`, which ends when its alert is up; then runs what is queued.
-pub(crate) fn get(mut get: impl FnMut(&Alert<'_>) -> Result<Got, Error>) -> Result<Alertable, Error> {
+/// Gets by `get`, which ends when its alert is up; then runs what is queued: `Alerted` says that APCs have run.
+pub(crate) fn get(mut get: impl FnMut(&Alert<'_>) -> Result<Got, Error>) -> Result<Got, Error> {
     let state = ThreadState::current();
     loop {
         let alarm = state.alarm()?;
@@ -41,12 +34,9 @@ pub(crate) fn get(mut get: impl FnMut(&Alert<'_>) -> Result<Got, Error>) -> Resu
             let listening = Listening { state: &state, record, before };
             get(&Alert { alarm, is_up: &|| listening.record.is_claimed() })?
         };
-        if got != Got::Alerted {
-            return Ok(Alertable::Got(got));
-        }
-        // Unless it was taken back meanwhile.
-        if state.drain() {
-            return Ok(Alertable::Apc);
+        // What was queued may have been taken back meanwhile.
+        if got != Got::Alerted || state.drain() {
+            return Ok(got);
         }
     }
 }

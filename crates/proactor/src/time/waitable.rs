@@ -290,15 +290,17 @@ impl Shared {
 
     /// Signals it, queues its routine, and sets it for the next period.
     fn ring(&self, state: &mut State, moment: Moment) {
-        if let Some(routine) = &state.routine {
-            let has_ended = routine.thread.ended.look(|kind| matches!(kind, Kind::Manual(true)));
-            if has_ended || !queue(routine, self.number()) {
-                // The thread's, and ends with it. No APC of it is queued, and dropping the routine is the next `set`'s.
-                state.period = 0;
-                return;
-            }
+        // A timer with a routine is its thread's, and ends with it. Dropping the routine is the next `set`'s.
+        let has_ended = |routine: &Arc<Routine>| routine.thread.ended.look(|kind| matches!(kind, Kind::Manual(true)));
+        if state.routine.as_ref().is_some_and(has_ended) {
+            state.period = 0;
+            return;
         }
+        // First, so that the routine finds it signalled.
         self.core.signal();
+        if state.routine.as_ref().is_some_and(|routine| !queue(routine, self.number())) {
+            state.period = 0;
+        }
         if state.period > 0 {
             let next = next(&*self.service.clock, moment, state.period);
             self.register(state, Some(next));

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use proactor::sync::Thread;
+use proactor::sync::{Event, Thread, Waited, alertable};
+use proactor::time::Timers;
 use proactor::{Code, Fetched, Outcome};
 
 use crate::common::*;
@@ -122,4 +123,72 @@ fn a_closed_port_and_a_batch_without_room_are_errors_as_ever() {
     port.close();
     assert_eq!(port.get_alertable(LONG).unwrap_err().code(), Code::InvalidHandle);
     assert_eq!(ran.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn an_alertable_get_runs_handlers_and_gives_packets_alone() {
+    let (port, ran) = (port(1), Arc::new(AtomicUsize::new(0)));
+    let timers = port.home(Timers::new(), 1);
+    for _ in 0..10 {
+        let (first, second) = (ran.clone(), ran.clone());
+        timers.after(Duration::ZERO).then(move |_| _ = first.fetch_add(1, Ordering::SeqCst)).unwrap();
+        timers.after(Duration::ZERO).packet(block(7, 16)).unwrap();
+        timers.after(Duration::ZERO).then(move |_| _ = second.fetch_add(1, Ordering::SeqCst)).unwrap();
+        let packet = port.get_alertable(LONG).unwrap().packet().unwrap();
+        assert_eq!((packet.key, packet.block.unwrap().tag), (1, 7));
+        assert!(matches!(port.get_alertable(SHORT), Ok(Outcome::TimedOut)));
+    }
+    assert_eq!(ran.load(Ordering::SeqCst), 20);
+    // The thread's APC waits for a get that has nothing else.
+    let own = ran.clone();
+    timers.after(Duration::ZERO).then(move |_| queue(&own)).unwrap();
+    assert!(matches!(port.get_alertable(LONG), Ok(Outcome::Apc)));
+    assert_eq!(ran.load(Ordering::SeqCst), 21);
+}
+
+#[test]
+fn handlers_run_in_an_alertable_get_and_none_is_shown() {
+    let port = port(1);
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 1);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let here = Thread::current();
+    for turn in 1..=3 {
+        let (counts, called) = (ran.clone(), here.clone());
+        let handler = move |_| called.queue_apc(move || _ = counts.fetch_add(1, Ordering::SeqCst)).unwrap();
+        ours.send(vec![1]).then(handler).unwrap();
+        let outcome = port.get_alertable(LONG);
+        assert!(matches!(outcome, Ok(Outcome::Apc)), "{outcome:?}");
+        assert_eq!(ran.load(Ordering::SeqCst), turn);
+    }
+    ours.send(vec![1]).then(|_| {}).unwrap();
+    port.post(7, 0, None).unwrap();
+    assert_eq!(port.get_alertable(LONG).unwrap().packet().unwrap().key, 7);
+}
+
+#[test]
+fn an_apc_that_comes_as_a_wait_inside_the_get_ends_is_the_gets() {
+    let (port, ran) = (port(1), Arc::new(AtomicUsize::new(0)));
+    let (ours, _peer) = homeless();
+    let ours = port.home(ours, 1);
+    for turn in 1..=50 {
+        let (begun, event) = (Flag::default(), Event::auto());
+        let (theirs, signal, counts, here) = (begun.clone(), event.clone(), ran.clone(), Thread::current());
+        let other = worker(move || {
+            theirs.wait();
+            spin_for(Duration::from_micros(200));
+            signal.set();
+            // The wait is over, and its thread not yet awake.
+            here.queue_apc(move || _ = counts.fetch_add(1, Ordering::SeqCst)).unwrap();
+        });
+        let handler = move |_| {
+            begun.set();
+            assert_eq!(alertable::wait_one(&event, LONG), Ok(Waited::Signalled(0)));
+        };
+        ours.send(vec![1]).then(handler).unwrap();
+        let got = port.get_alertable(LONG);
+        assert!(matches!(got, Ok(Outcome::Apc)), "{got:?}");
+        assert_eq!(ran.load(Ordering::SeqCst), turn);
+        other.join();
+    }
 }

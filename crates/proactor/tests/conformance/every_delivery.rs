@@ -1,16 +1,20 @@
 //! One object, every delivery: they may be mixed at will, and everything comes whole and in order.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use proactor::fs::{File, OpenOptions};
 use proactor::net::TcpStream;
+use proactor::sync::{Waited, alertable};
 use proactor::{within, within_mut};
 
 use crate::common::*;
 
 /// The deliveries there are, by the last word of a line.
-const DELIVERIES: [&str; 5] = ["wait", "start", "packet", "then", "await"];
+const DELIVERIES: [&str; 6] = ["wait", "start", "packet", "routine", "then", "await"];
+const KINDS: usize = DELIVERIES.len();
 
 /// Runs the port until the other side of a handler has its value.
 #[track_caller]
@@ -23,6 +27,18 @@ fn until_there<T>(port: &Port, place: &Mutex<Option<T>>) -> T {
         assert!(std::time::Instant::now() < end, "a handler was due");
         let outcome = port.get(std::time::Duration::from_millis(1)).unwrap();
         assert!(outcome.packet().is_none(), "no packet was due");
+    }
+}
+
+/// Waits alertably until a routine of this thread has left its value.
+#[track_caller]
+fn until_run<T>(place: &Cell<Option<T>>) -> T {
+    let end = std::time::Instant::now() + LONG;
+    loop {
+        if let Some(value) = place.take() {
+            return value;
+        }
+        assert_ne!(alertable::sleep(end), Ok(Waited::TimedOut), "a routine was due");
     }
 }
 
@@ -46,6 +62,13 @@ fn receive_by(delivery: &str, port: &Port, stream: &AtHome<TcpStream>) -> Vec<u8
             receive(stream, 1, 100);
             let packet = success(port);
             whole(packet.done.bytes, packet.block.unwrap().into_inner().buf)
+        }
+        "routine" => {
+            let place = Rc::new(Cell::new(None));
+            let own = place.clone();
+            stream.recv(buffer).routine(move |done| own.set(Some((done.bytes, done.buffer)))).unwrap();
+            let (bytes, buffer) = until_run(&place);
+            whole(bytes, buffer)
         }
         "then" => {
             let place = Arc::new(Mutex::new(None));
@@ -71,6 +94,12 @@ fn send_by(delivery: &str, port: &Port, stream: &AtHome<TcpStream>, data: &[u8])
             let block = proactor::Block::new(Io { buf: data.to_vec(), tag: 2 });
             packet(stream.send(within(|io: &mut Io| &io.buf[..])), block);
             success(port).done.bytes
+        }
+        "routine" => {
+            let place = Rc::new(Cell::new(None));
+            let own = place.clone();
+            stream.send(data.to_vec()).routine(move |done| own.set(Some(done.bytes))).unwrap();
+            until_run(&place)
         }
         "then" => {
             let place = Arc::new(Mutex::new(None));
@@ -100,7 +129,7 @@ fn one_stream_used_through_every_delivery_keeps_its_bytes_in_order() {
     let (mut came, mut turn) = (Vec::new(), 0);
     while came.len() < BYTES {
         // Every pair of them, one after the other.
-        let (one, other) = (DELIVERIES[turn % 5], DELIVERIES[turn / 5 % 5]);
+        let (one, other) = (DELIVERIES[turn % KINDS], DELIVERIES[turn / KINDS % KINDS]);
         let piece = receive_by(one, &port, &ours);
         assert!(!piece.is_empty());
         send_by(other, &port, &ours, &piece);
@@ -124,10 +153,14 @@ fn receives_of_every_delivery_that_wait_at_once_fill_in_call_order() {
         let own = place.clone();
         ours.recv(vec![0; 1]).then(move |done| *own.lock().unwrap() = Some(done.buffer)).unwrap();
         let awaited = std::future::IntoFuture::into_future(ours.recv(vec![0; 1]));
-        let numbers = [round, round + 1, round + 2, round + 3, round + 4];
+        let ran = Rc::new(Cell::new(None));
+        let own = ran.clone();
+        ours.recv(vec![0; 1]).routine(move |done| own.set(Some(done.buffer))).unwrap();
+        let numbers: [u8; 6] = std::array::from_fn(|at| round + at as u8);
         peer.write_all(&numbers).unwrap();
         let last = ours.recv(vec![0; 1]).wait();
-        assert_eq!(last.buffer, [numbers[4]]);
+        assert_eq!(last.buffer, [numbers[5]]);
+        assert_eq!(until_run(&ran), [numbers[4]]);
         assert_eq!(block_on_port(&port, awaited).buffer, [numbers[3]]);
         assert_eq!(finish(started).buffer, [numbers[0]]);
         assert_eq!(success(&port).block.unwrap().buf, [numbers[1]]);
@@ -135,48 +168,73 @@ fn receives_of_every_delivery_that_wait_at_once_fill_in_call_order() {
     }
 }
 
+/// Writes all of it there, by this delivery; how many bytes it says it wrote.
+fn write_by(delivery: &str, port: &Port, file: &AtHome<File>, data: Vec<u8>, offset: u64) -> usize {
+    match delivery {
+        "wait" => file.write_at(data, offset).wait().bytes,
+        "start" => run(file.write_at(data, offset)).bytes,
+        "packet" => {
+            let block = proactor::Block::new(Io { buf: data, tag: 0 });
+            packet(file.write_at(within(|io: &mut Io| &io.buf[..]), offset), block);
+            success(port).done.bytes
+        }
+        "routine" => {
+            let place = Rc::new(Cell::new(None));
+            let own = place.clone();
+            file.write_at(data, offset).routine(move |done| own.set(Some(done.bytes))).unwrap();
+            until_run(&place)
+        }
+        "then" => {
+            let place = Arc::new(Mutex::new(None));
+            let own = place.clone();
+            file.write_at(data, offset).then(move |done| *own.lock().unwrap() = Some(done.bytes)).unwrap();
+            until_there(port, &place)
+        }
+        "await" => block_on_port(port, async { file.write_at(data, offset).await }).bytes,
+        other => panic!("{other}"),
+    }
+}
+
+/// Reads so much from there, by this delivery.
+fn read_by(delivery: &str, port: &Port, file: &AtHome<File>, len: usize, offset: u64) -> Vec<u8> {
+    let buffer = vec![0; len];
+    match delivery {
+        "wait" => file.read_at(buffer, offset).wait().buffer,
+        "start" => run(file.read_at(buffer, offset)).buffer,
+        "packet" => {
+            packet(file.read_at(within_mut(|io: &mut Io| &mut io.buf[..]), offset), block(0, len));
+            success(port).block.unwrap().into_inner().buf
+        }
+        "routine" => {
+            let place = Rc::new(Cell::new(None));
+            let own = place.clone();
+            file.read_at(buffer, offset).routine(move |done| own.set(Some(done.buffer))).unwrap();
+            until_run(&place)
+        }
+        "then" => {
+            let place = Arc::new(Mutex::new(None));
+            let own = place.clone();
+            file.read_at(buffer, offset).then(move |done| *own.lock().unwrap() = Some(done.buffer)).unwrap();
+            until_there(port, &place)
+        }
+        "await" => block_on_port(port, async { file.read_at(buffer, offset).await }).buffer,
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn one_file_used_through_every_delivery_has_every_write() {
+    const PIECE: usize = 5000;
+    const TURNS: usize = KINDS * KINDS;
     let path = Scratch::new("every-delivery");
     let port = port(1);
     let file = port.home(File::open_now(&path.0, &OpenOptions::new().read(true).write(true).create(true)).unwrap(), 1);
-    const PIECE: usize = 5000;
-    for turn in 0..25 {
-        let (writes, reads) = (DELIVERIES[turn % 5], DELIVERIES[turn / 5 % 5]);
+    for turn in 0..TURNS {
+        let (writes, reads) = (DELIVERIES[turn % KINDS], DELIVERIES[turn / KINDS]);
         let (offset, data) = ((turn * PIECE) as u64, pattern(PIECE, turn));
-        let place = Arc::new(Mutex::new(None));
-        let own = place.clone();
-        let written = match writes {
-            "wait" => file.write_at(data.clone(), offset).wait().bytes,
-            "start" => run(file.write_at(data.clone(), offset)).bytes,
-            "packet" => {
-                let block = proactor::Block::new(Io { buf: data.clone(), tag: 0 });
-                packet(file.write_at(within(|io: &mut Io| &io.buf[..]), offset), block);
-                success(&port).done.bytes
-            }
-            "then" => {
-                file.write_at(data.clone(), offset).then(move |done| *own.lock().unwrap() = Some(done.buffer)).unwrap();
-                until_there(&port, &place).len()
-            }
-            _ => block_on_port(&port, async { file.write_at(data.clone(), offset).await }).bytes,
-        };
-        assert_eq!(written, PIECE, "{writes}");
-        let own = place.clone();
-        let read = match reads {
-            "wait" => file.read_at(vec![0; PIECE], offset).wait().buffer,
-            "start" => run(file.read_at(vec![0; PIECE], offset)).buffer,
-            "packet" => {
-                packet(file.read_at(within_mut(|io: &mut Io| &mut io.buf[..]), offset), block(0, PIECE));
-                success(&port).block.unwrap().into_inner().buf
-            }
-            "then" => {
-                file.read_at(vec![0; PIECE], offset).then(move |done| *own.lock().unwrap() = Some(done.buffer)).unwrap();
-                until_there(&port, &place)
-            }
-            _ => block_on_port(&port, async { file.read_at(vec![0; PIECE], offset).await }).buffer,
-        };
-        assert_eq!(read, data, "written by {writes}, read by {reads}");
+        assert_eq!(write_by(writes, &port, &file, data.clone(), offset), PIECE, "{writes}");
+        assert_eq!(read_by(reads, &port, &file, PIECE, offset), data, "written by {writes}, read by {reads}");
     }
-    let whole: Vec<u8> = (0..25).flat_map(|turn| pattern(PIECE, turn)).collect();
+    let whole: Vec<u8> = (0..TURNS).flat_map(|turn| pattern(PIECE, turn)).collect();
     assert_eq!(std::fs::read(&path.0).unwrap(), whole);
 }

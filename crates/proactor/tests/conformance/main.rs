@@ -14,16 +14,10 @@
 //! |---|---|---|
 //! | 1 | not a handle, not a port: 6; a handle not opened for overlapped I/O: 87 | the types allow neither |
 //! | 1 | duplicates of a descriptor share the association | made outside the library they are other objects to it on Linux |
-//! | 2, 4 | the outcome `Apc`, 192; alertable get-many | no alertable waits |
-//! | 3 | the port itself is waitable | no waitable port object; `AsFd` is Linux's alone |
 //! | 5 | skip-on-success | not offered: an accepted operation always completes |
-//! | 5 | a completion routine on a port's object | no routines |
 //! | 5 | never before the starting call returned | another thread cannot see when the call returns |
-//! | 6 | asking with an APC pending: 192; timeout 0 runs no APC | no APCs |
 //! | 6 | one block used for two operations at once | the types do not allow it (`tests/compile_fail`) |
 //! | 7 | a pipe's pended read ends with 109 | no pipes |
-//! | 8 | completion routines end with their thread | no routines |
-//! | 9 | cancelling a thread's blocking call | no such call |
 //! | 9 | cancelling a connect that hangs | loopback has none that hangs on every system alike |
 //! | 10 | a synchronous handle given an offset; LockFile; directory changes | no such operations |
 //! | 12 | an unconnected socket's unreachable peer | Linux reports it only to connected sockets |
@@ -72,14 +66,10 @@ mod refusals;
 mod routines;
 mod sends;
 mod streams;
-mod thread_pool;
-mod thread_pool_io;
-mod thread_pool_timers;
 mod timers_at_scale;
 mod transmitting;
 mod waitable_timers;
 mod waiting;
-mod waiting_for_ports;
 mod who_gets_a_packet;
 
 /// What a per-thread port does not promise, a file for each row of ARCHITECTURE.md's table.
@@ -90,7 +80,11 @@ mod shared {
     mod closed_under_a_wait;
     mod gate;
     mod nobody_in_get;
+    mod thread_pool;
+    mod thread_pool_io;
+    mod thread_pool_timers;
     mod threads_end;
+    mod waiting_for_ports;
 }
 
 #[cfg(target_os = "linux")]

@@ -6,11 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alone;
+mod at_random;
 mod drops;
 mod live;
 mod storms;
 mod teardown;
 mod timers;
+mod waits;
 
 #[cfg(target_os = "linux")]
 mod descriptors;
@@ -28,4 +30,3 @@ mod per_thread;
 mod signals;
 #[cfg(target_os = "linux")]
 mod ten_thousand;
-mod waits;

@@ -1,4 +1,4 @@
-//! Flood: one thread posts as fast as it can, another takes.
+//! Flood: some threads post as fast as they can, as many others take.
 
 use std::io;
 use std::sync::Barrier;
@@ -9,29 +9,52 @@ use proactor::Batch;
 use super::{Measure, Port};
 use crate::linux::{cpu, wrong};
 
-/// Who is measured.
-pub const CONTENDERS: &[(&str, Measure)] = &[("crossbeam", crossbeam), ("get", get), ("get_many 16", get_many)];
+/// Who is measured with one poster and one taker.
+pub const ONE_TO_ONE: &[(&str, Measure)] =
+    &[("crossbeam", |items| crossbeam(1, items)), ("get", |items| get(1, items)), ("get_many 16", |items| get_many(1, items))];
 
-/// Runs the two halves on two cores; nanoseconds per item.
-fn measure(items: u64, post: impl Fn(usize) + Send, take_all: impl FnOnce(u64) -> u64 + Send) -> io::Result<f64> {
+/// And with two of each.
+pub const TWO_TO_TWO: &[(&str, Measure)] =
+    &[("crossbeam", |items| crossbeam(2, items)), ("get", |items| get(2, items)), ("get_many 16", |items| get_many(2, items))];
+
+/// The last item of each taker.
+const END: usize = usize::MAX;
+
+/// Runs `pairs` posters and takers; of a pair each has a core of its own. `take_all` takes until it has an `END`, and adds up.
+/// Nanoseconds per item.
+fn measure(pairs: usize, items: u64, post: impl Fn(usize) + Sync, take_all: impl Fn() -> u64 + Sync) -> io::Result<f64> {
     let (first, last) = cpu::first_and_last();
-    let start = Barrier::new(2);
+    let start = &Barrier::new(2 * pairs);
+    let (post, take_all) = (&post, &take_all);
     std::thread::scope(|scope| {
-        let taker = scope.spawn(|| {
-            cpu::pin(&[last])?;
-            start.wait();
-            let sum = take_all(items);
-            Ok::<_, io::Error>((sum, Instant::now()))
-        });
-        let poster = scope.spawn(|| {
-            cpu::pin(&[first])?;
-            start.wait();
-            let begun = Instant::now();
-            (0..items as usize).for_each(post);
-            Ok::<_, io::Error>(begun)
-        });
-        let begun = poster.join().map_err(|_| wrong("the poster panicked"))??;
-        let (sum, ended) = taker.join().map_err(|_| wrong("the taker panicked"))??;
+        let run = |pair: usize| {
+            let (ours, other) = if pair.is_multiple_of(2) { (first, last) } else { (last, first) };
+            let taker = scope.spawn(move || {
+                cpu::pin(&[other])?;
+                start.wait();
+                let sum = take_all();
+                Ok::<_, io::Error>((sum, Instant::now()))
+            });
+            let poster = scope.spawn(move || {
+                cpu::pin(&[ours])?;
+                start.wait();
+                let begun = Instant::now();
+                (pair..items as usize).step_by(pairs).for_each(post);
+                Ok::<_, io::Error>(begun)
+            });
+            (poster, taker)
+        };
+        let (posters, takers): (Vec<_>, Vec<_>) = (0..pairs).map(run).unzip();
+        let mut begun = Instant::now();
+        for poster in posters {
+            begun = begun.min(poster.join().map_err(|_| wrong("a poster panicked"))??);
+        }
+        (0..pairs).for_each(|_| post(END));
+        let (mut sum, mut ended) = (0, begun);
+        for taker in takers {
+            let (taken, end) = taker.join().map_err(|_| wrong("a taker panicked"))??;
+            (sum, ended) = (sum + taken, ended.max(end));
+        }
         if sum != items * items.saturating_sub(1) / 2 {
             return Err(wrong("an item was lost or doubled"));
         }
@@ -39,33 +62,36 @@ fn measure(items: u64, post: impl Fn(usize) + Send, take_all: impl FnOnce(u64) -
     })
 }
 
-fn crossbeam(items: u64) -> io::Result<f64> {
+fn crossbeam(pairs: usize, items: u64) -> io::Result<f64> {
     let (sender, receiver) = crossbeam_channel::unbounded::<usize>();
     measure(
+        pairs,
         items,
-        move |item| sender.send(item).expect("the receiver lives"),
-        move |items| (0..items).map(|_| receiver.recv().expect("the sender has more") as u64).sum(),
+        |item| sender.send(item).expect("the receiver lives"),
+        || receiver.iter().take_while(|item| *item != END).map(|item| item as u64).sum(),
     )
 }
 
-fn get(items: u64) -> io::Result<f64> {
+fn get(pairs: usize, items: u64) -> io::Result<f64> {
     let port = Port::new()?;
-    measure(items, |item| port.post(item), |items| (0..items).map(|_| port.get() as u64).sum())
+    let take_all = || std::iter::repeat_with(|| port.get()).take_while(|item| *item != END).map(|item| item as u64).sum();
+    measure(pairs, items, |item| port.post(item), take_all)
 }
 
-fn get_many(items: u64) -> io::Result<f64> {
+fn get_many(pairs: usize, items: u64) -> io::Result<f64> {
     let port = Port::new()?;
-    let take_all = |items| {
+    let take_all = || {
         let mut batch = Batch::with_capacity(16);
-        let (mut taken, mut sum) = (0, 0);
-        while taken < items {
+        let mut sum = 0;
+        loop {
             port.port.get_many(&mut batch, None).expect("the port is open");
             for packet in batch.by_ref().filter_map(|outcome| outcome.packet()) {
-                taken += 1;
+                if packet.key == END {
+                    return sum;
+                }
                 sum += packet.key as u64;
             }
         }
-        sum
     };
-    measure(items, |item| port.post(item), take_all)
+    measure(pairs, items, |item| port.post(item), take_all)
 }

@@ -2,7 +2,7 @@
 //!
 //! | case | threads | a figure is | against |
 //! |---|---|---|---|
-//! | flood | a poster on the first core, a taker on the last | ns per item, from the first post to the last taken | crossbeam-channel, unbounded |
+//! | flood | a poster on the first core and a taker on the last; then a second pair, the other way round | ns per item, from the first post to the last taken | crossbeam-channel, unbounded |
 //! | ping-pong | two on the first core | ns per round trip | an eventfd in an epoll instance, each way |
 
 mod flood;
@@ -24,7 +24,9 @@ pub fn run(args: &PostArgs) -> io::Result<()> {
     if args.runs("flood") {
         println!("flood, one thread to another: {} items, {} rounds", args.items, args.rounds);
         let bases = ["crossbeam"];
-        case(args.rounds, args.items, &["ns per item"], flood::CONTENDERS, &bases)?;
+        case(args.rounds, args.items, &["ns per item"], flood::ONE_TO_ONE, &bases)?;
+        println!("flood, two threads to two others: {} items, {} rounds", args.items, args.rounds);
+        case(args.rounds, args.items, &["ns per item"], flood::TWO_TO_TWO, &bases)?;
     }
     if args.runs("ping-pong") {
         println!("ping-pong, two threads on one core: {} round trips, {} rounds", args.trips, args.rounds);

@@ -52,6 +52,8 @@ pub(super) struct List {
     tail: Option<NonNull<Header>>,
     /// Operations that wait for those before them: a later one must not overtake them.
     pub held: usize,
+    /// A thread delivers what has arrived.
+    pub delivers: bool,
     /// Operations that all behind them in the lane wait for: those of many completions, and files that are sent.
     alone: usize,
 }
@@ -115,6 +117,22 @@ impl List {
                     Stage::Settled => false,
                 })
         }
+    }
+
+    /// The next overlapped operation to deliver: they are told of by many threads, in any order. In a lane that has an order
+    /// none overtakes one that is over as well, and whose thread is on its way.
+    pub fn next_arrived(&self, lane: Lane) -> Option<NonNull<Header>> {
+        for header in self.iter() {
+            // SAFETY: listed, so alive; guarded by the lock, but for the status, which only the kernel writes.
+            let (sys, is_over) = unsafe { (&(*header.as_ptr()).sys, finish::is_over(header)) };
+            let is_over = sys.stage == Stage::Settled || (sys.stage == Stage::Kernel && is_over);
+            match sys.arrived {
+                true => return Some(header),
+                false if is_over && sys.waiter.is_some() && lane != Lane::File => return None,
+                false => {}
+            }
+        }
+        None
     }
 
     pub fn iter(&self) -> impl Iterator<Item = NonNull<Header>> {

@@ -82,7 +82,7 @@ pub(crate) fn check_fork() -> Result<(), Error> {
 
 /// Runs `f`, which may block. The kernel sees a thread of a port block, wherever it does, and releases another.
 /// Every read goes through the kernel's queue of its handle.
-pub(crate) fn read_cached(_: &crate::handle::Object, _: &crate::buf::Buffers, _: u64) -> Option<usize> {
+pub(crate) fn read_cached(_: &crate::handle::Object, _: &crate::buf::Buffers, _: u64, _: bool) -> Option<usize> {
     None
 }
 

@@ -339,23 +339,36 @@ unsafe fn not_over(list: MutexGuard<'_, List>, header: NonNull<Header>) {
     }
 }
 
-/// An event was set: finishes its operation. If that is not over, the event was set for no reason, and waits on.
+/// An event was set: finishes its operation, in the order of its lane. If that is not over, the event was set for no reason,
+/// and waits on.
 ///
 /// # Safety
 /// The block was armed with the waiter's event, and taken out of it by the caller alone.
 pub(super) unsafe fn event_set(header: NonNull<Header>, waiter: &'static Waiter) {
-    // SAFETY: pending, so alive; `lane` is fixed, the rest is read under the lock.
+    // SAFETY: pending, so alive; `lane` is fixed, the rest is read and written under the lock. One that has arrived is the
+    // delivering thread's.
     unsafe {
-        let sys = &raw const (*header.as_ptr()).sys;
-        let list = object_of(header).sys.core.lock((*sys).lane);
+        let sys = &raw mut (*header.as_ptr()).sys;
+        let (core, lane) = (object_of(header).sys.core.clone(), (*sys).lane);
+        let mut list = core.lock(lane);
         if (*sys).stage != Stage::Settled && !finish::is_over(header) {
             waiter.arm_again(header);
             return;
         }
-        drop(list);
-        // First, so that a user who waits for the result finds the event free for the next operation.
-        events::give_back(waiter);
-        retire(header, &mut NoPort);
+        (*sys).arrived = true;
+        if std::mem::replace(&mut list.delivers, true) {
+            return;
+        }
+        while let Some(next) = list.next_arrived(lane) {
+            drop(list);
+            // First, so that a user who waits for the result finds the event free for the next operation.
+            if let Some(waiter) = (*next.as_ptr()).sys.waiter {
+                events::give_back(waiter);
+            }
+            retire(next, &mut NoPort);
+            list = core.lock(lane);
+        }
+        list.delivers = false;
     }
 }
 

@@ -145,6 +145,8 @@ pub(crate) struct BlockState {
     pub(super) waiter: Option<&'static Waiter>,
     /// The event is armed: the kernel may set it.
     pub(super) armed: bool,
+    /// The event was set, and its thread has said so: the operation is over, and delivered in its turn.
+    pub(super) arrived: bool,
 }
 
 impl BlockState {
@@ -172,6 +174,7 @@ impl Default for BlockState {
             next: None,
             waiter: None,
             armed: false,
+            arrived: false,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! SEMANTICS.md 19: timer and wait objects of a thread pool.
 
 use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use proactor::Code;
 use proactor::pool::{CleanupGroup, Pool, Timer, WaitObject};
 use proactor::sync::{Event, Mutex, Semaphore, Waited};
+use proactor::{Code, IoBuf};
 
 use crate::common::*;
 
@@ -176,6 +177,40 @@ fn a_wait_for_an_operation_calls_back_when_it_is_complete() {
     std::net::UdpSocket::bind(ANY).unwrap().send_to(b"x", socket.local_addr().unwrap()).unwrap();
     assert_eq!(comes(&told), Waited::Signalled(0));
     assert_eq!(receive.wait().bytes, 1);
+}
+
+/// A buffer that tells on which thread it is freed.
+struct Told(Vec<u8>, mpsc::Sender<ThreadId>);
+
+// SAFETY: a vector's memory, which stays where it is until the vector is dropped.
+unsafe impl IoBuf for Told {
+    fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.1.send(thread::current().id());
+    }
+}
+
+/// Who completes an operation holds the library's things while it tells of it: it drops nothing of a user's.
+#[test]
+fn an_operation_that_was_given_to_a_wait_is_dropped_by_the_pool() {
+    let pool = Pool::new(0, 1).unwrap();
+    let (tell, told) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let wait = pool.wait(move |_, _| tell.lock().unwrap().send(thread::current().id()).unwrap()).unwrap();
+    let (freed, frees) = mpsc::channel();
+    let (ours, peer) = homeless();
+    // More than a connection holds, so it is pending.
+    let send = ours.send(Told(vec![1; 16 << 20], freed)).start().map_err(|refused| refused.error).unwrap();
+    wait.set(send, None).unwrap();
+    let reads = worker(move || std::io::copy(&mut std::io::Read::take(peer, 16 << 20), &mut std::io::sink()).unwrap());
+    let callback = comes(&told);
+    assert_eq!(frees.recv_timeout(LONG).expect("it was due to be freed"), callback);
+    assert_eq!(reads.join(), 16 << 20);
 }
 
 #[test]

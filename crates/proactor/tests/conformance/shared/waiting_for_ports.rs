@@ -83,9 +83,13 @@ fn a_getter_that_the_gate_holds_back_is_woken_by_an_apc() {
     assert!(port.get(LONG).unwrap().packet().is_some(), "this thread runs");
     let (send, receive) = mpsc::channel();
     let (theirs, ran) = (port.clone(), Arc::new(AtomicUsize::new(0)));
+    let done = ran.clone();
     let getter = worker(move || {
         send.send(Thread::current()).unwrap();
-        (0..20).map(|_| matches!(theirs.get_alertable(LONG), Ok(Outcome::Apc))).collect::<Vec<_>>()
+        // A get runs all that is queued, the next turn's too if that is quick.
+        while done.load(Ordering::SeqCst) < 20 {
+            assert!(matches!(theirs.get_alertable(LONG), Ok(Outcome::Apc)));
+        }
     });
     let thread = receive.recv().unwrap();
     for turn in 1..=20 {
@@ -100,5 +104,5 @@ fn a_getter_that_the_gate_holds_back_is_woken_by_an_apc() {
         // Without sleeping: this worker must keep its place.
         spin_until("the APC", || ran.load(Ordering::SeqCst) == turn);
     }
-    assert_eq!(getter.spin_join(), vec![true; 20]);
+    getter.spin_join();
 }
