@@ -82,7 +82,8 @@ fn send_file(socket: libc::c_int, file: libc::c_int, at: &mut u64, end: u64) -> 
     let silence = Silence::make();
     // SAFETY: both descriptors are open while the operation holds their objects; the offset is writable for the call.
     let sent = count(unsafe { libc::sendfile(socket, file, &raw mut offset, most) });
-    if sent == Err(libc::EPIPE) {
+    // It may have come behind some bytes that went.
+    if sent != Ok(most) && sent != Err(libc::EAGAIN) {
         silence.take_back();
     }
     *at += *sent.as_ref().unwrap_or(&0) as u64;

@@ -148,7 +148,7 @@ macro_rules! stream {
             /// flight that [`Limits`](crate::Limits) count are those of head and tail. Errors are those of `send`, with the
             /// bytes that went before them, and `InvalidHandle` or `AccessDenied` for a file not open for reading;
             /// `InvalidParameter` for a range that ends before it begins, and on Windows for more than 2^31 - 2 bytes in all.
-            /// Dropping the operation's handle does not stop it; cancelling leaves a part of it sent.
+            /// Dropping the operation's handle does not stop it; cancelling leaves a part of it sent, which Windows need not count.
             ///
             /// On Linux the file is read by the thread that sends, the starter or one in the port's `get`, which waits for
             /// the device if the bytes are not cached.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use proactor::fs::{File, OpenOptions};
+use proactor::net::UnixStream;
 use proactor::{Block, Code, Limits, OpKind, within, within_list};
 
 use crate::common::*;
@@ -211,7 +212,8 @@ fn a_cancelled_one_says_how_much_went() {
     drop(ours);
     let came = reader.join();
     assert!(came.starts_with(b"head") && came.ends_with(b"behind"));
-    if !wine() {
+    // Windows does not promise to count what went of a cancelled one.
+    if !cfg!(windows) {
         assert_eq!(came.len(), sent.bytes + 6);
     }
 }
@@ -235,7 +237,12 @@ fn a_peer_that_goes_is_an_error() {
     assert_eq!(code(&finish(sending)), Some(Code::ConnectionReset));
     // And so is a second one, without a signal.
     let again = run(ours.transmit_file(&file, .., ()));
-    assert!(matches!(code(&again), Some(Code::ConnectionReset | Code::ConnectionAborted)), "{:?}", again.result);
+    // To Wine the socket is not connected then.
+    let expected: &[_] = match wine() {
+        true => &[Code::NotConnected],
+        false => &[Code::ConnectionReset, Code::ConnectionAborted],
+    };
+    assert!(code(&again).is_some_and(|code| expected.contains(&code)), "{:?}", again.result);
 }
 
 #[test]
@@ -314,4 +321,24 @@ fn closing_the_port_with_files_on_their_way_lets_everything_go() {
         let _ = peer.read_to_end(&mut all);
         assert!(all.len() < 3 * LONG_FILE);
     }
+}
+
+#[test]
+fn a_file_goes_over_a_unix_stream_too() {
+    let Ok((ours, theirs)) = UnixStream::pair() else {
+        skip!("a_file_goes_over_a_unix_stream_too", "this system has no such pair");
+    };
+    const ALL: usize = 3 << 20;
+    let (_path, file) = file("transmit-unix", ALL, 17);
+    let (ours, theirs) = (somewhere(ours), somewhere(theirs));
+    // Its buffer holds less.
+    let sending = pending(start(ours.transmit_file(&file, .., (b"head", b"tail"))));
+    let mut came = Vec::new();
+    while came.len() < ALL + 8 {
+        let piece = run(theirs.recv(vec![0; 1 << 16]));
+        piece.result.unwrap();
+        came.extend(piece.buffer);
+    }
+    assert_eq!(finish(sending).bytes, ALL + 8);
+    assert!(came == [b"head", &pattern(ALL, 17)[..], b"tail"].concat());
 }

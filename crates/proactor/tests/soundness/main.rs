@@ -27,4 +27,6 @@ mod own_calls;
 #[cfg(target_os = "linux")]
 mod per_thread;
 #[cfg(target_os = "linux")]
+mod signals;
+#[cfg(target_os = "linux")]
 mod ten_thousand;

@@ -344,7 +344,8 @@ impl Slot {
     }
 
     /// What ended the connection, if anything but the peer's orderly close did. Waits for a send that is at it right now,
-    /// which may have been told by the kernel and not said so yet; its owner makes no blocking call.
+    /// which may have been told by the kernel and not said so yet; its owner
+    /// makes no blocking call, unless it reads a file that it sends.
     pub fn lost(&self) -> Option<i32> {
         let mut spins = 0;
         loop {

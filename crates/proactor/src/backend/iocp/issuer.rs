@@ -1,6 +1,7 @@
 //! The process's own port, and the library's thread that starts overlapped operations.
 //!
-//! Windows cancels an operation with an event when the thread that started it ends. So a thread that never ends makes
+//! Windows cancels an operation with an event when the thread that started it ends, also one of a handle that has a port:
+//! only operations without an event are exempt there. So a thread that never ends makes
 //! the starting calls of all of them, each for a thread that waits for it: when `start` returns, the kernel has the
 //! operation. Packet operations, which survive their thread, are started where they are called.
 //!
