@@ -303,6 +303,24 @@ fn a_message_may_be_empty() {
 }
 
 #[test]
+fn a_long_message_goes_whole_or_says_that_it_is_too_long() {
+    const LONG_ONE: usize = 8 << 20;
+    let (server, client) = connected(&messages());
+    let write = start(client.write(pattern(LONG_ONE, 4)));
+    let read = start(server.read(vec![0; LONG_ONE]));
+    let write = finish(write);
+    match write.result {
+        Ok(()) => assert!(finish(read).buffer == pattern(LONG_ONE, 4)),
+        Err(error) => {
+            assert_eq!((error.code(), write.bytes), (Code::MessageTruncated, 0));
+            // Nothing of it went.
+            run(client.write(b"short")).result.unwrap();
+            assert_eq!(finish(read).buffer, b"short");
+        }
+    }
+}
+
+#[test]
 fn pending_reads_fill_in_call_order() {
     for options in [bytes(), messages()] {
         let (server, client) = connected(&options);

@@ -60,9 +60,26 @@ fn create(name: &str, options: &PipeOptions, access: u32) -> Result<OwnedHandle,
     let most = if options.instances == 0 { PIPE_UNLIMITED_INSTANCES } else { options.instances };
     let name = wide(&path(name));
     // SAFETY: the name ends with a zero; the handle returned is new and ours alone.
-    unsafe {
-        let pipe = CreateNamedPipeW(name.as_ptr(), open, mode, most, options.out_buffer, options.in_buffer, 0, null());
-        if pipe == INVALID_HANDLE_VALUE { Err(Error::last_os_error()) } else { Ok(OwnedHandle::from_raw_handle(pipe)) }
+    let pipe = unsafe {
+        match CreateNamedPipeW(name.as_ptr(), open, mode, most, options.out_buffer, options.in_buffer, 0, null()) {
+            INVALID_HANDLE_VALUE => return Err(Error::last_os_error()),
+            pipe => OwnedHandle::from_raw_handle(pipe),
+        }
+    };
+    // Wine takes an instance of another mode, which then has the one of those before it.
+    if is_message(&pipe)? != options.message {
+        return Err(Error::new(Code::AccessDenied).hint("the pipe's other instances have another mode"));
+    }
+    Ok(pipe)
+}
+
+/// Whether an end's pipe keeps messages apart.
+fn is_message(pipe: &OwnedHandle) -> Result<bool, Error> {
+    let mut flags = 0;
+    // SAFETY: an open handle, and a writable word; the rest is not asked for.
+    match unsafe { GetNamedPipeInfo(pipe.as_raw_handle(), &raw mut flags, null_mut(), null_mut(), null_mut()) } {
+        0 => Err(Error::last_os_error()),
+        _ => Ok(flags & PIPE_TYPE_MESSAGE != 0),
     }
 }
 
@@ -88,12 +105,7 @@ pub(crate) fn open_pipe(name: &str, wait: Wait) -> Result<(ObjectState, bool), E
             }
         }
     };
-    let mut flags = 0;
-    // SAFETY: an open handle, and a writable word; the rest is not asked for.
-    if unsafe { GetNamedPipeInfo(pipe.as_raw_handle(), &raw mut flags, null_mut(), null_mut(), null_mut()) } == 0 {
-        return Err(Error::last_os_error());
-    }
-    let message = flags & PIPE_TYPE_MESSAGE != 0;
+    let message = is_message(&pipe)?;
     // SAFETY: an open handle, and a readable word.
     if message && unsafe { SetNamedPipeHandleState(pipe.as_raw_handle(), &PIPE_READMODE_MESSAGE, null(), null()) } == 0 {
         return Err(Error::last_os_error());
