@@ -142,13 +142,15 @@ fn a_wait_that_cancels_drops_what_has_not_begun_and_waits_for_what_has() {
     }
     comes(&begun);
     assert_eq!(work.wait_for_callbacks_timeout(SHORT).unwrap_err().code(), Code::WaitTimeout);
-    let cancelled = work.clone();
-    let canceller = worker(move || cancelled.cancel().unwrap());
-    // Those that wait are dropped, and the one that runs is waited for.
-    canceller.asleep();
-    assert_eq!(count.load(Ordering::SeqCst), 0);
+    let canceller = thread::spawn({
+        let work = work.clone();
+        move || work.cancel().unwrap()
+    });
+    // Time for it to begin, on a busy machine, too.
+    thread::sleep(10 * SHORT);
+    assert!(!canceller.is_finished(), "the callback that runs was not waited for");
     go.set();
-    assert_eq!(canceller.join(), 4);
+    assert_eq!(canceller.join().unwrap(), 4);
     assert_eq!(count.load(Ordering::SeqCst), 1);
     // The object is as good as before.
     work.submit().unwrap();
