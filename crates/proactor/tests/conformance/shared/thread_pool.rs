@@ -146,7 +146,8 @@ fn a_wait_that_cancels_drops_what_has_not_begun_and_waits_for_what_has() {
         let work = work.clone();
         move || work.cancel().unwrap()
     });
-    thread::sleep(SHORT);
+    // Time for it to begin, on a busy machine, too.
+    thread::sleep(10 * SHORT);
     assert!(!canceller.is_finished(), "the callback that runs was not waited for");
     go.set();
     assert_eq!(canceller.join().unwrap(), 4);
