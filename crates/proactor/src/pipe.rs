@@ -21,9 +21,9 @@
 //! # One rule for the end
 //!
 //! A read says the other end is gone by success with 0 bytes, whatever way it went (closed, disconnected, died), after what was
-//! written before. A write to nobody fails with [`Code::BrokenPipe`](crate::Code::BrokenPipe) (109), and so does what is pending when
-//! this end's last handle is dropped. An instance without a client: [`Code::NotConnected`](crate::Code::NotConnected) before its
-//! first, [`Code::Shutdown`](crate::Code::Shutdown) (233) after a disconnect.
+//! written before. A write to nobody fails with [`Code::BrokenPipe`] (109), and so does what is pending when
+//! this end's last handle is dropped. An instance without a client: [`Code::NotConnected`] before its
+//! first, [`Code::Shutdown`] (233) after a disconnect.
 //!
 //! # What differs from system to system
 //!
