@@ -17,16 +17,11 @@
 //! | 5 | skip-on-success | not offered: an accepted operation always completes |
 //! | 5 | never before the starting call returned | another thread cannot see when the call returns |
 //! | 6 | one block used for two operations at once | the types do not allow it (`tests/compile_fail`) |
-//! | 7 | a pipe's pended read ends with 109 | no pipes |
-//! | 8 | completion routines end with their thread | no routines |
-//! | 9 | cancelling a thread's blocking call | no such call |
 //! | 9 | cancelling a connect that hangs | loopback has none that hangs on every system alike |
 //! | 10 | a synchronous handle given an offset; LockFile; directory changes | no such operations |
 //! | 12 | an unconnected socket's unreachable peer | Linux reports it only to connected sockets |
 //! | 13 | an accepting socket that is used, bound or connected: 10022 | the library makes the socket itself |
 //! | 14 | unbound: 10022 | the library binds for its user, which is tested instead |
-//! | 21 | rows of pipes and of unreachable networks met in the wild | no pipes; loopback reaches everything. The numbers are tested |
-//! | 15 | reuse after disconnect, transmit-file | no such operations |
 //! | 21 | rows of unreachable networks met in the wild | loopback reaches everything. The numbers are tested |
 
 // A test that meets what it did not expect is to panic.
