@@ -20,6 +20,7 @@ mod slab;
 mod sys;
 mod timing;
 mod types;
+mod watched;
 
 pub(crate) use super::worker::{SlotGivenUp, give_slot_up, while_blocked};
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};

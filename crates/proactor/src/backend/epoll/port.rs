@@ -7,8 +7,7 @@
 //! | `closed` store (SeqCst), then the queue is emptied | a pusher looks at `closed` after its push and empties too |
 //! | `waitables` +1, then `idle` is looked at | a thread leaving the poll: idle −1, then `waitables` is looked at: one of them arms the library's thread |
 
-use std::any::Any;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ use crate::error::{Code, Error};
 use crate::handle::{Kind, Which};
 use crate::op::Lane;
 use crate::port::Entry;
-use crate::sync::object::{Core, Kind as State};
+use crate::sync::object::Core;
 use crate::time::Wait;
 
 /// Tags of the descriptors that are not sockets; a slot's tag is generation << 32 | index, with the top bit clear.
@@ -50,7 +49,7 @@ pub(super) const FEW: usize = 16;
 
 pub(crate) struct Port {
     pub(super) epoll: OwnedFd,
-    kick: OwnedFd,
+    pub(super) kick: OwnedFd,
     closing: OwnedFd,
     pub(super) queue: Queue,
     pub(super) gate: Gate,
@@ -67,11 +66,11 @@ pub(crate) struct Port {
     pub(super) nested: OnceLock<u64>,
     members: Mutex<Vec<Arc<Worker>>>,
     /// Somebody outside watches the queue, for good: every packet must show.
-    is_watched: AtomicBool,
+    pub(super) is_watched: AtomicBool,
     /// A foreign reactor watches the descriptor.
-    foreign: AtomicBool,
+    pub(super) foreign: AtomicBool,
     /// Threads may wait for the port as an object.
-    waitable: OnceLock<Arc<Core>>,
+    pub(super) waitable: OnceLock<Arc<Core>>,
     /// The block monitor has this port on its list, or shall never have it.
     pub(super) watched: AtomicBool,
     serves: Serves,
@@ -157,16 +156,6 @@ impl Port {
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
-    }
-
-    /// The instance's descriptor, for a foreign reactor: from now on it is readable while packets are queued, too.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.foreign.store(true, Ordering::SeqCst);
-        self.is_watched.store(true, Ordering::SeqCst);
-        if !self.queue.is_empty() {
-            self.signal_foreign();
-        }
-        std::os::fd::AsFd::as_fd(&self.epoll)
     }
 
     pub(super) fn packets(&self) -> ToQueue<'_> {
@@ -282,62 +271,6 @@ impl Port {
             Call::Monitor => monitor::watch(self),
         }
         self.tell_watchers();
-    }
-
-    /// After packets were queued that nobody may fetch: who watches the queue is told.
-    #[inline]
-    pub(super) fn tell_watchers(&self) {
-        if self.is_watched.load(Ordering::Relaxed) {
-            self.tell_them();
-        }
-    }
-
-    #[cold]
-    fn tell_them(&self) {
-        if self.foreign.load(Ordering::Relaxed) {
-            self.signal_foreign();
-        }
-        if let Some(core) = self.waitable.get() {
-            self.look(core);
-        }
-    }
-
-    /// Signals the port, as an object, while packets are queued. A closed one stays signalled: nobody waits for its packets.
-    fn look(&self, core: &Core) {
-        core.change(|kind| *kind = State::Manual(self.is_closed() || !self.queue.is_empty()));
-    }
-
-    /// The port as an object to wait for, up to date.
-    pub fn core(&self) -> Result<&Arc<Core>, Error> {
-        if self.is_closed() {
-            return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
-        }
-        let core = self.waitable.get_or_init(|| Core::event(false));
-        // Who pushes sees this after the push, or the look below sees the packet.
-        self.is_watched.store(true, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        self.look(core);
-        Ok(core)
-    }
-
-    /// Somebody waits for it: operations complete, though nobody is inside `get`.
-    pub fn await_packets(self: &Arc<Self>) -> Option<Box<dyn Any + Send + Sync>> {
-        struct Attended(Arc<Port>);
-        impl Drop for Attended {
-            fn drop(&mut self) {
-                self.0.attended();
-            }
-        }
-        self.attend();
-        Some(Box::new(Attended(self.clone())))
-    }
-
-    /// Makes the descriptor readable, unless a signal is on its way.
-    #[cold]
-    fn signal_foreign(&self) {
-        if self.wake.kick() {
-            sys::signal(&self.kick);
-        }
     }
 
     pub(super) fn freed(&self, freed: Freed) {

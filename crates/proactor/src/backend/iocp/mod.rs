@@ -14,7 +14,7 @@
 //! | `start.rs` | the one match over operations: how each is given to the kernel |
 //! | `finish.rs` | what a completed operation brought |
 //! | `multi.rs` | operations of many completions |
-//! | `port.rs`, `inside.rs` | the port, and the threads inside its `get` |
+//! | `port.rs`, `inside.rs`, `closing.rs` | the port, the threads inside its `get`, its end |
 //! | `route.rs` | the ways to a port, and what a thread's own port is |
 //! | `watch.rs` | the port as an object that threads wait for |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
@@ -38,6 +38,7 @@ mod alarm;
 mod attend;
 mod blocking;
 mod clock;
+mod closing;
 mod codes;
 mod doors;
 mod events;

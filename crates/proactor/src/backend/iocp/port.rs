@@ -13,7 +13,6 @@ use std::os::windows::io::BorrowedHandle;
 use std::ptr::NonNull;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
@@ -30,7 +29,6 @@ use super::timing::Timing;
 use super::watch::Watch;
 use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
-use crate::handle::Which;
 use crate::op::{Header, Op, thread_number};
 use crate::port::{Content, Entry, Fetch};
 use crate::shim::{Arc, Mutex, MutexGuard, Ordering, lock};
@@ -42,20 +40,16 @@ const FRONT: usize = 2;
 
 /// Most packets of one system call.
 const MOST: usize = 64;
-/// How long a close waits for the kernel before it leaves that to a thread of the library.
-const CLOSE_WAIT: Duration = Duration::from_millis(100);
-/// How long the close of a thread's own port waits, which has no other thread to leave it to.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Port {
     iocp: Iocp,
     contract: Contract,
-    closed: AtomicBool,
+    pub(super) closed: AtomicBool,
     /// Packets given back unhandled, to be fetched before all others.
     front: Mutex<VecDeque<Entry>>,
     /// Its length, to be looked at without the lock.
     front_len: AtomicUsize,
-    members: Members,
+    pub(super) members: Members,
     needs: Needs,
     watch: Watch,
     /// Held, and said to be, while packets are on their way from the kernel to `front`.
@@ -65,8 +59,8 @@ pub(crate) struct Port {
     objects: Mutex<Vec<Weak<Core>>>,
     /// The same of timers.
     pub(super) timings: Mutex<Vec<Weak<Timing>>>,
-    owner: Owner,
-    this: Weak<Port>,
+    pub(super) owner: Owner,
+    pub(super) this: Weak<Port>,
 }
 
 /// A bare post whose count does not fit the kernel's packet.
@@ -205,7 +199,7 @@ impl Port {
         lock(&self.objects)
     }
 
-    fn cores(&self) -> Vec<Arc<Core>> {
+    pub(super) fn cores(&self) -> Vec<Arc<Core>> {
         self.objects().iter().filter_map(Weak::upgrade).collect()
     }
 
@@ -418,7 +412,7 @@ impl Port {
     }
 
     /// What another thread has taken from the kernel is in `front` when this returns.
-    fn after_stowing(&self) {
+    pub(super) fn after_stowing(&self) {
         if self.stows.load(Ordering::SeqCst) {
             drop(lock(&self.stowing));
         }
@@ -427,64 +421,6 @@ impl Port {
     pub(super) fn tell_of_front(&self) {
         // A failure is made good by the next `get`, which looks there first.
         let _ = self.iocp.post(FRONT, 0, std::ptr::from_ref(self).cast());
-    }
-
-    // ---- close ----
-
-    /// Closes the port: waiters are told, packets dropped, and operations that could only have become packets here are
-    /// cancelled and waited for. Sockets and their overlapped operations go on.
-    pub fn close(&self) {
-        if self.closed.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        self.members.wake();
-        self.tell_waiters();
-        self.after_stowing();
-        self.reap();
-    }
-
-    /// Ends the packet operations of a closed port, and waits for the kernel to let go of them. Also called by who started
-    /// one while the port was closed.
-    pub(super) fn reap(&self) {
-        for core in self.cores() {
-            core.cancel(Which::Packets, Code::Cancelled);
-        }
-        for timing in self.timings() {
-            timing.cancel(Which::Packets, self);
-        }
-        self.drain(Wait::Poll);
-        let has_owner = matches!(self.owner.serves, Serves::Owner(_));
-        let end = Instant::now() + if has_owner { PATIENCE } else { CLOSE_WAIT };
-        while self.awaits_kernel() {
-            if Instant::now() >= end {
-                return if has_owner { self.give_up() } else { self.drain_later() };
-            }
-            self.drain(Wait::Until(Instant::now() + Duration::from_millis(1)));
-        }
-        self.drain(Wait::Poll);
-    }
-
-    /// Whether an operation is pending whose packet will come here.
-    fn awaits_kernel(&self) -> bool {
-        self.cores().iter().any(|core| core.has_packets()) || self.timings().iter().any(|timing| timing.is_delivering())
-    }
-
-    /// Some calls cannot be cancelled at once: a thread stays for them. Their objects keep the port until then.
-    fn drain_later(&self) {
-        let Some(port) = self.this.upgrade() else { return };
-        let thread = std::thread::Builder::new().name("proactor-close".into()).spawn(move || {
-            while port.awaits_kernel() {
-                port.drain(Wait::Until(Instant::now() + CLOSE_WAIT));
-            }
-        });
-        if let Err(error) = thread {
-            log::error!("proactor: what a closed port still waits for is leaked: {error}");
-        }
-    }
-
-    /// What a thread's own port carries may be dropped on that thread alone, which has waited long enough.
-    fn give_up(&self) {
-        log::warn!("proactor: operations of a closed per-thread port do not end; their memory is left to them");
     }
 
     /// Drops what is queued: the port is closed. Waits for the first packet, if at all.
