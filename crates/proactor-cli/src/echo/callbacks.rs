@@ -11,6 +11,7 @@
 
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proactor::net::{TcpListener, TcpStream};
 use proactor::time::Timers;
@@ -19,6 +20,11 @@ use proactor::{AsObject, Brings, Cargo, Completion, Error, Operation, Refused};
 use super::tally::Tally;
 use super::{ACCEPT_PAUSE, is_the_clients_fault, tell_of_shortage};
 use crate::socket::send_at_once;
+
+/// Has the timers take what they need of the system now: later, when they are wanted most, there may be no descriptor left.
+pub fn ready(timers: &Timers) -> Result<(), Error> {
+    Ok(timers.after(Duration::ZERO).start().map(drop)?)
+}
 
 /// How completions become calls.
 pub trait Deliver: Send + Sync + Sized + 'static {
@@ -58,6 +64,7 @@ impl<D: Deliver> Acceptor<D> {
     pub fn new(deliver: D, listener: TcpListener, buf: usize, tally: Arc<Tally>) -> Result<Arc<Acceptor<D>>, Error> {
         let timers = Timers::new();
         let (through, timing) = (deliver.home(&listener)?, deliver.home(&timers)?);
+        ready(&timers)?;
         Ok(Arc::new(Acceptor { deliver, listener, through, timers, timing, buf, tally }))
     }
 
@@ -86,7 +93,7 @@ impl<D: Deliver> Acceptor<D> {
         }
         tell_of_shortage(&error);
         let own = self.clone();
-        // Refused only where nothing works any more.
+        // Refused only when the server stops.
         let _ = D::start(&self.timing, self.timers.after(ACCEPT_PAUSE), move |_| own.accept());
     }
 

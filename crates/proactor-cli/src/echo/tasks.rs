@@ -2,7 +2,7 @@
 //! and the wakers; the executor is somebody else's, as any would do.
 
 use std::net::Shutdown;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Instant;
 
 use async_executor::Executor;
@@ -10,6 +10,7 @@ use proactor::Error;
 use proactor::net::{TcpListener, TcpStream};
 use proactor::time::Timers;
 
+use super::callbacks::ready;
 use super::tally::Tally;
 use super::{ACCEPT_PAUSE, Counts, STOP_LIMIT, all_end, is_the_clients_fault, tell_of_shortage};
 use crate::args::EchoArgs;
@@ -27,7 +28,9 @@ pub struct Server {
 pub fn start(listener: TcpListener, args: &EchoArgs) -> Result<Server, Failure> {
     let executor = Arc::new(Executor::new());
     let tally = Arc::new(Tally::default());
-    executor.spawn(accept(Arc::downgrade(&executor), listener, args.buf as usize, tally.clone())).detach();
+    let timers = Timers::new();
+    ready(&timers)?;
+    executor.spawn(accept(Arc::downgrade(&executor), listener, timers, args.buf as usize, tally.clone())).detach();
     let (tell, ended) = mpsc::channel();
     let mut stop = Vec::new();
     for n in 0..args.threads() {
@@ -55,8 +58,7 @@ impl super::Server for Server {
     }
 }
 
-async fn accept(executor: std::sync::Weak<Executor<'static>>, listener: TcpListener, buf: usize, tally: Arc<Tally>) {
-    let timers = Timers::new();
+async fn accept(executor: Weak<Executor<'static>>, listener: TcpListener, timers: Timers, buf: usize, tally: Arc<Tally>) {
     loop {
         match listener.accept().await.result {
             Ok(accepted) => {

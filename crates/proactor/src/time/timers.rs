@@ -52,7 +52,8 @@ impl Default for Timers {
 }
 
 impl Timers {
-    /// Timers, none armed. There is no limit to their number but memory; [`set_limits`](Timers::set_limits) sets one.
+    /// Timers, none armed. The first that is armed takes a descriptor from the system on Linux, the object's only one: where
+    /// descriptors may run out, arm one early. There is no limit to their number but memory; [`set_limits`](Timers::set_limits) sets one.
     pub fn new() -> Timers {
         let handle = Handle::new(Kind::Timers, backend::ObjectState::timers());
         handle.set_limits(Limits { operations: u32::MAX - 1, ..Limits::default() });
