@@ -159,9 +159,9 @@ fn libc_number(name: &str) -> i32 {
 #[test]
 fn of_sends_too_a_local_close_is_told_from_a_peers_reset() {
     // More than two sockets' buffers take.
-    let data: &[u8] = vec![0; 24 << 20].leak();
+    let data = || vec![0; 24 << 20];
     let ((closed, _peer), (left, other)) = (stream(), stream());
-    let (first, second) = (pending(start(closed.send(data))), pending(start(left.send(data))));
+    let (first, second) = (pending(start(closed.send(data()))), pending(start(left.send(data()))));
     drop(closed);
     reset(other);
     assert_eq!(code(&finish(first)), Some(Code::ConnectionAborted));
