@@ -74,8 +74,10 @@ impl Segment {
         (0..SEGMENT as u64).all(|index| self.slot(index).word.load(Ordering::Acquire).is_null())
     }
 
+    /// For one that is consumed and off the list of the used.
     fn give_pages_back(&self) {
-        super::epoll::give_pages_back(self.slots.as_ptr().cast(), size_of::<Slots>());
+        // SAFETY: nobody writes its places before it is used again, and consumed ones are zeroes, as a late look may find them.
+        unsafe { super::epoll::give_pages_back(self.slots.as_ptr().cast(), size_of::<Slots>()) };
     }
 }
 

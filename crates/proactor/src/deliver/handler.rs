@@ -100,8 +100,8 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
                 }
             }
             let delivery = Delivery::Handler(run::<C, T, F>);
-            let ticket = begin(&mut (*layered).header, op, Some(handle.object()), delivery);
-            backend::start(header);
+            let mut ticket = begin(&mut (*layered).header, op, Some(handle.object()), delivery);
+            ticket.place = backend::start(header);
             // A close that swept the object before this start would leave the handler pending for ever.
             if handle.home().is_some_and(|home| home.port.is_closed()) {
                 backend::cancel(handle, Which::Packets);

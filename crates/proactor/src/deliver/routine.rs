@@ -232,7 +232,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
                 }
             };
             (*layered).header.work.budget = budget;
-            let ticket = begin(&mut (*layered).header, op, Some(handle.object()), Delivery::None);
+            let mut ticket = begin(&mut (*layered).header, op, Some(handle.object()), Delivery::None);
             (*layered).header.delivery = Delivery::Routine(Pending {
                 thread,
                 calls: &Types::<C, T, F>::CALLS,
@@ -242,7 +242,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
             });
             current::with_started(|started| started.link(header));
             home.port.attend();
-            backend::start(header);
+            ticket.place = backend::start(header);
             Ok(ticket)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::entry::{Entry, Fetch, Outcome, Packet};
+use super::entry::{Entry, Fetch, Fetched, Outcome, Packet};
 use super::key::Key;
 use super::{Carries, contract};
 use crate::backend::{self, Got};
@@ -87,6 +87,20 @@ impl<B: 'static, K: Key, H: Home> Batch<B, K, H> {
             Got::TimedOut | Got::Alerted => Ok(false),
             Got::Abandoned => Err(Error::new(Code::Abandoned)),
         }
+    }
+
+    /// The same of an alertable fetch.
+    pub(crate) fn fetched_alertably(
+        &mut self,
+        got: Got,
+        port: impl FnOnce() -> backend::PortRef,
+        is_same: impl FnOnce(&backend::WeakRef) -> bool,
+    ) -> Result<Fetched, Error> {
+        if got == Got::Alerted {
+            return Ok(Fetched::Apc);
+        }
+        let any = self.fetched(got, port, is_same)?;
+        Ok(if any { Fetched::Packets } else { Fetched::TimedOut })
     }
 }
 

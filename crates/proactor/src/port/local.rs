@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use super::entry::{Fetch, Fetched, Outcome, Packet};
+use super::entry::{Fetched, Outcome, Packet};
 use super::key::Key;
 use super::{Batch, RefusedPost, contract, entry_of, refused_post};
-use crate::backend::{self, Got};
+use crate::backend;
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::home::Local;
@@ -116,12 +116,7 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// As [`CompletionPort::get_alertable`](crate::CompletionPort::get_alertable); packets come first from the first call on,
     /// for the port is this thread's.
     pub fn get_alertable(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let (got, entry) = super::past_handlers(wait.into(), |wait| {
-            let mut slots = [None];
-            let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
-            let [entry] = slots;
-            Ok((got, entry))
-        })?;
+        let (got, entry) = super::one_alertably(wait.into(), |fetch, wait, alert| self.inner.get_alertable(fetch, wait, alert))?;
         // SAFETY: the entry came from this port, whose blocks and keys are B and K.
         Ok(unsafe { Outcome::fetched(got, entry) })
     }
@@ -129,13 +124,8 @@ impl<B: 'static, K: Key> LocalPort<B, K> {
     /// As [`CompletionPort::get_many_alertable`](crate::CompletionPort::get_many_alertable), of this port.
     pub fn get_many_alertable(&self, batch: &mut Batch<B, K, Local>, wait: impl Into<Wait>) -> Result<Fetched, Error> {
         let wait = wait.into();
-        batch.fetch()?;
         let got = getting::get(|alert| self.inner.get_alertable(&mut batch.fetch()?, wait, alert))?;
-        if got == Got::Alerted {
-            return Ok(Fetched::Apc);
-        }
-        let any = batch.fetched(got, || self.inner.clone(), |_| false)?;
-        Ok(if any { Fetched::Packets } else { Fetched::TimedOut })
+        batch.fetched_alertably(got, || self.inner.clone(), |_| false)
     }
 
     /// Closes the port: packets nobody fetched are dropped with their blocks, operations whose packets could only have

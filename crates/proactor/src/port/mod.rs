@@ -21,7 +21,7 @@ pub use key::Key;
 pub use local::{LocalPort, RemotePort};
 pub use settings::{Concurrency, Settings};
 
-use crate::backend::{self, Contract, Got};
+use crate::backend::{self, Alert, Contract, Got};
 use crate::error::{Code, Error, Refused};
 use crate::handle::AsObject;
 use crate::op::{Block, Delivery, Op, begin};
@@ -90,6 +90,19 @@ fn past_handlers(
         Some(Some(packet)) => Ok((got, Some(packet))),
         Some(None) => after_a_handler(wait, get),
     }
+}
+
+/// One packet, by an alertable `get`.
+fn one_alertably(
+    wait: Wait,
+    mut get: impl FnMut(&mut Fetch<'_>, Wait, &Alert<'_>) -> Result<Got, Error>,
+) -> Result<(Got, Option<Entry>), Error> {
+    past_handlers(wait, |wait| {
+        let mut slots = [None];
+        let got = getting::get(|alert| get(&mut Fetch::new(&mut slots), wait, alert))?;
+        let [entry] = slots;
+        Ok((got, entry))
+    })
 }
 
 /// Once the wait is over, so many more handlers are run: those of a chain that goes on at once have no end.
@@ -196,8 +209,8 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     }
 
     /// Takes as many packets as are there and fit `batch`, waiting for the first (`GetQueuedCompletionStatusEx`).
-    /// Returns `true` if there are any, or handlers, which the batch runs; `false` when `wait` ended. What an earlier call left in the batch goes back to
-    /// the port first.
+    /// Returns `true` if there are any, or handlers, which the batch runs; `false` when `wait` ended. What an earlier call left
+    /// in the batch goes back to the port first.
     ///
     /// Errors: [`Code::InvalidParameter`] (87) for a batch of no room, [`Code::Abandoned`] (735) if the port was closed
     /// during the wait, [`Code::InvalidHandle`] (6) if it was before.
@@ -222,12 +235,7 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     ///
     /// Errors: as `get`, and the system's if it has no descriptor to wake this thread by.
     pub fn get_alertable(&self, wait: impl Into<Wait>) -> Result<Outcome<B, K>, Error> {
-        let (got, entry) = past_handlers(wait.into(), |wait| {
-            let mut slots = [None];
-            let got = getting::get(|alert| self.inner.get_alertable(&mut Fetch::new(&mut slots), wait, alert))?;
-            let [entry] = slots;
-            Ok((got, entry))
-        })?;
+        let (got, entry) = one_alertably(wait.into(), |fetch, wait, alert| self.inner.get_alertable(fetch, wait, alert))?;
         // SAFETY: the entry came from this port, whose blocks and keys are B and K.
         Ok(unsafe { Outcome::fetched(got, entry) })
     }
@@ -235,13 +243,8 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
     /// As [`get_many`](CompletionPort::get_many), alertable as [`get_alertable`](CompletionPort::get_alertable) is.
     pub fn get_many_alertable(&self, batch: &mut Batch<B, K>, wait: impl Into<Wait>) -> Result<Fetched, Error> {
         let wait = wait.into();
-        batch.fetch()?;
         let got = getting::get(|alert| self.inner.get_alertable(&mut batch.fetch()?, wait, alert))?;
-        if got == Got::Alerted {
-            return Ok(Fetched::Apc);
-        }
-        let any = batch.fetched(got, || self.inner.clone().into(), |port| port.is(&self.inner))?;
-        Ok(if any { Fetched::Packets } else { Fetched::TimedOut })
+        batch.fetched_alertably(got, || self.inner.clone().into(), |port| port.is(&self.inner))
     }
 
     /// Closes the port: every waiting worker gets [`Outcome::Abandoned`], packets nobody fetched are dropped with their

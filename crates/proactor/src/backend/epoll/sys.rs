@@ -60,8 +60,11 @@ pub(super) fn set_timer(timer: &OwnedFd, after: std::time::Duration) {
 }
 
 /// Leaves the pages to the system, zeroed, until they are written again. An address that is no page's start keeps them.
-pub(in crate::backend) fn give_pages_back(start: *mut u8, len: usize) {
-    // SAFETY: the caller has that memory to itself, with nothing in it to keep.
+///
+/// # Safety
+/// The caller has that memory to itself, with nothing in it to keep, and all zeroes is a value of what lies there.
+pub(in crate::backend) unsafe fn give_pages_back(start: *mut u8, len: usize) {
+    // SAFETY: as the caller promises.
     unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTNEED) };
 }
 
