@@ -27,6 +27,7 @@
 //! | `open_process`, `process_of`, `same_process` | an object whose `Exited` completes when that process has ended |
 //! | `create_pipe`, `open_pipe`, `pipe_pair` | an instance of a named pipe's server, its client's end, both ends of a nameless one |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
+//! | `receive_headers`, `Control` | whether a socket's datagrams tell their headers, and the control data that does |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
 //! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/entry.rs` and
@@ -40,6 +41,7 @@ pub(crate) mod blocking;
 mod cached;
 #[cfg(target_os = "linux")]
 mod clock;
+mod control;
 #[cfg(target_os = "linux")]
 mod direct;
 #[cfg(target_os = "linux")]
@@ -102,6 +104,9 @@ mod iocp;
 pub use iocp::raw;
 #[cfg(windows)]
 pub(crate) use iocp::*;
+
+use control::Control;
+pub(crate) use control::receive_headers;
 
 use std::any::TypeId;
 

@@ -13,6 +13,7 @@
 //! | `object.rs` | start, cancel, close; how an operation ends |
 //! | `start.rs` | the one match over operations: how each is given to the kernel |
 //! | `finish.rs` | what a completed operation brought |
+//! | `messages.rs` | datagrams with their headers |
 //! | `multi.rs` | operations of many completions |
 //! | `port.rs`, `inside.rs`, `closing.rs` | the port, the threads inside its `get`, its end |
 //! | `route.rs` | the ways to a port, and what a thread's own port is |
@@ -48,6 +49,7 @@ mod held;
 mod inside;
 mod issuer;
 mod lanes;
+mod messages;
 mod multi;
 mod object;
 mod owner;

@@ -324,7 +324,7 @@ unsafe fn not_over(list: MutexGuard<'_, List>, header: NonNull<Header>) {
         let block = header.as_ptr();
         let object = object_of(header);
         let op = &(*block).work.op;
-        let receives = multi::is_multi(op) || matches!(op, Op::Accept | Op::Recv | Op::RecvFrom | Op::Ready { .. });
+        let receives = multi::is_multi(op) || matches!(op, Op::Accept | Op::Recv | Op::RecvFrom | Op::RecvMsg | Op::Ready { .. });
         if (*block).sys.ended.is_none()
             && object.sys.core.is_open()
             && !port_of(header).is_closed()

@@ -14,8 +14,9 @@ use windows_sys::Win32::Foundation::{
     GetLastError, HANDLE, INVALID_HANDLE_VALUE, NTSTATUS, STATUS_PENDING, WAIT_IO_COMPLETION, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_DISCONNECTEX, LPFN_TRANSMITFILE, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR, SOCKET,
-    WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_DISCONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAID_TRANSMITFILE, WSAIoctl,
+    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_DISCONNECTEX, LPFN_TRANSMITFILE, LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER,
+    SOCKADDR, SOCKET, WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_DISCONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAID_TRANSMITFILE,
+    WSAID_WSARECVMSG, WSAIoctl,
 };
 use windows_sys::Win32::Storage::FileSystem::{FILE_STORAGE_INFO, FileStorageInfo, GetFileInformationByHandleEx, GetFileSizeEx};
 use windows_sys::Win32::System::IO::{
@@ -198,6 +199,19 @@ pub(super) fn extensions(socket: SOCKET) -> Result<Extensions, Error> {
         }
     };
     Ok(*FOUND.get_or_init(|| found))
+}
+
+/// WSARecvMsg, looked up once, by a datagram socket.
+pub(super) fn receive_message(socket: SOCKET) -> Result<LPFN_WSARECVMSG, Error> {
+    static FOUND: OnceLock<LPFN_WSARECVMSG> = OnceLock::new();
+    match FOUND.get() {
+        Some(found) => Ok(*found),
+        None => {
+            // SAFETY: as above.
+            let found = unsafe { extension(socket, &WSAID_WSARECVMSG)? };
+            Ok(*FOUND.get_or_init(|| found))
+        }
+    }
 }
 
 /// # Safety

@@ -10,9 +10,10 @@ use windows_sys::Win32::Networking::WinSock::{SOCKADDR_INET, TRANSMIT_FILE_BUFFE
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::events::Waiter;
+use super::messages::Exchange;
 use super::sys::Poll;
 use crate::error::Code;
-use crate::op::{Header, Lane};
+use crate::op::{Boxed, Header, Lane};
 
 /// A WSABUF. Its length is kept in full width, so that one too long for the kernel is seen and not cut: the upper half
 /// lies in the four bytes that WSABUF leaves unused before its pointer.
@@ -114,6 +115,8 @@ pub(super) enum Aside {
     Address { addr: SOCKADDR_INET, len: i32 },
     /// The socket to be accepted, and room for its first data and both its addresses.
     Accept { socket: Socket, area: Box<[u8]>, data: u32 },
+    /// A datagram with its headers.
+    Message(Boxed<Exchange>),
     /// What is sent before a file and after it.
     Around(TRANSMIT_FILE_BUFFERS),
     /// A list of buffers in one piece, where the kernel takes only one.
