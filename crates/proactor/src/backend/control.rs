@@ -221,6 +221,7 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<(i32, i32, &'a [u8])> {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -101,9 +101,9 @@ pub(crate) use {
 #[cfg(windows)]
 mod iocp;
 #[cfg(windows)]
-pub use iocp::raw;
-#[cfg(windows)]
 pub(crate) use iocp::*;
+#[cfg(windows)]
+pub use iocp::{handle as watch, raw};
 
 use control::Control;
 pub(crate) use control::receive_headers;

@@ -56,6 +56,8 @@ mod futures;
 mod getting;
 mod getting_many;
 mod handlers;
+#[cfg(windows)]
+mod handles;
 mod messages;
 mod operation_block;
 mod own_calls;

@@ -60,6 +60,9 @@ mod getting;
 mod getting_many;
 #[path = "../conformance/handlers.rs"]
 mod handlers;
+#[cfg(windows)]
+#[path = "../conformance/handles.rs"]
+mod handles;
 #[path = "../conformance/messages.rs"]
 mod messages;
 #[path = "../conformance/operation_block.rs"]

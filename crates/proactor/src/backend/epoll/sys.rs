@@ -196,7 +196,8 @@ pub(super) fn recv_msg(fd: libc::c_int, bufs: &[RawBuf]) -> Result<(usize, Messa
         // SAFETY: as above, and the control data's room is writable.
         let n = count(unsafe { libc::recvmsg(fd, msg, libc::MSG_DONTWAIT) })?;
         // Its type differs from one C library to the next.
-        Ok((n, msg.msg_controllen as usize))
+        let told: usize = msg.msg_controllen as _;
+        Ok((n, told))
     })
     .map(|((n, told), from, cut)| (n, control.raise(told, Address::from_sock(&from), cut)))
 }

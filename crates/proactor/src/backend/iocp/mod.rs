@@ -23,7 +23,8 @@
 //! | `alarm.rs` | what wakes a thread in an alertable get |
 //! | `attend.rs` | who fetches packets when nobody does and somebody waits |
 //! | `pipe.rs` | pipes |
-//! | `process.rs` | who waits for the end of processes |
+//! | `waits.rs` | who waits for objects that are signalled |
+//! | `process.rs`, `handle.rs` | such objects: processes, and handles of the user's |
 //! | `raw.rs` | the door to overlapped calls of the user's own |
 //! | `blocking.rs` | calls that have no overlapped form |
 //! | `timing.rs`, `clock.rs` | timers, and what wakes the library's thread for them |
@@ -45,6 +46,7 @@ mod doors;
 mod events;
 mod finish;
 mod futex;
+pub mod handle;
 mod held;
 mod inside;
 mod issuer;
@@ -62,6 +64,7 @@ mod start;
 mod sys;
 mod timing;
 mod types;
+mod waits;
 mod watch;
 
 pub(crate) use alarm::{Alarm, Alert, drive, drives};

@@ -16,7 +16,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::lanes::Core;
 use super::sys::{self, Poll};
 use super::types::{Aside, RawBuf};
-use super::{RawCall, blocking, codes, events, messages, pipe, process};
+use super::{RawCall, blocking, codes, events, messages, pipe, waits};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
@@ -28,7 +28,7 @@ pub(super) enum Issued {
     Kernel,
     /// A thread of the pool will make its blocking call.
     Pool,
-    /// The pool waits for its process.
+    /// A thread waits for its object.
     Waiting,
     /// It is over, and the kernel will report nothing.
     Done(usize, Result<Value, Error>),
@@ -93,6 +93,10 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
             Op::SendMsg(headers) => messages::send(&call, buffers, headers),
             // Its data is taken when this is dequeued.
             Op::RecvMulti => recv(&call, &[RawBuf::default()]),
+            Op::Exited | Op::Ready { .. } if object.kind == Kind::Watched => match waits::begin(header, core) {
+                Ok(()) => Issued::Waiting,
+                Err(error) => failed(error),
+            },
             Op::Ready { interest: Interest::Read } if object.kind.is_stream() => recv(&call, &[RawBuf::default()]),
             Op::Ready { interest: Interest::Read } => poll(&call, Poll::readable(socket)),
             Op::Ready { interest: Interest::Write } => poll(&call, Poll::writable(socket)),
@@ -114,11 +118,8 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
             Op::Sync { .. } | Op::Open { .. } => to_pool(header),
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => to_pool(header),
             Op::Close => close(&call, core),
-            Op::Exited => match process::wait_for(header, &mut *call.aside, core) {
-                Ok(()) => Issued::Waiting,
-                Err(error) => failed(error),
-            },
             Op::Raw => raw_call(&call, &buffers.raw, core),
+            Op::Exited => unreachable!("an operation of processes"),
             Op::PipeConnect | Op::RecvMessage => unreachable!("an operation of pipes"),
             Op::Post => unreachable!("a post goes to the port"),
             Op::Timer { .. } => unreachable!("a timer goes into its wheel"),

@@ -5,7 +5,6 @@ use std::os::windows::io::{AsRawHandle, AsRawSocket, OwnedHandle, OwnedSocket};
 use std::ptr::NonNull;
 
 use socket2::Socket;
-use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Networking::WinSock::{SOCKADDR_INET, TRANSMIT_FILE_BUFFERS, WSABUF};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
@@ -98,7 +97,7 @@ pub(super) enum Stage {
     Held,
     /// In a blocking call on a thread of the pool.
     Running,
-    /// The system's pool waits for its process.
+    /// A thread waits for its object.
     Waiting,
     /// The kernel has it; its status tells when it is over.
     Kernel,
@@ -125,8 +124,6 @@ pub(super) enum Aside {
     Poll(Poll),
     /// The file to close, which the object has given up.
     Closing(OwnedHandle),
-    /// The wait for a process, registered with the system's pool.
-    Wait(HANDLE),
 }
 
 /// This backend's part of a block; OVERLAPPED first, so that its address is the block's.

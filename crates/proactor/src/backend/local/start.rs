@@ -357,7 +357,8 @@ pub(super) fn headed(sys: &mut epoll::BlockState) -> Value {
     let extra = sys.extra();
     let (from, truncated) = sender(extra);
     // Its type differs from one C library to the next.
-    Value::Message(Boxed::new(extra.control.raise(extra.message.msg_controllen as usize, from, truncated)))
+    let told: usize = extra.message.msg_controllen as _;
+    Value::Message(Boxed::new(extra.control.raise(told, from, truncated)))
 }
 
 fn sender(extra: &mut Extra) -> (Address, bool) {
