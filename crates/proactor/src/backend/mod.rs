@@ -17,6 +17,7 @@
 //! | `process_port()` | the port of objects with no port of their own, served by one library thread |
 //! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
 //! | `Alarm` | wakes one thread where it does not sleep on a word |
+//! | `HAS_APCS`, `sleep_alertably`, `apcs_have_run`, `run_apcs` | the system's own APCs: an alertable sleep in the kernel, until done, out of time or one ran; whether one ran unreported; running what is queued, and reporting |
 //! | `AlarmClock::new`, `set`, `sleep` | what wakes the library's thread for moments (`time/service.rs`) |
 //! | `ObjectState::timers`, `timing`, `Timing::post` | timers: a wheel (`time/armed.rs`) with this backend's alarm |
 //! | `drives`, `drive(done, wait, alarm)` | whether the calling thread has ports nobody else drives; drives them while it waits |
@@ -79,7 +80,7 @@ mod worker;
 
 #[cfg(target_os = "linux")]
 pub(crate) use {
-    alarm::{Alarm, Alert},
+    alarm::{Alarm, Alert, HAS_APCS, apcs_have_run, run_apcs, sleep_alertably},
     cached::read_cached,
     clock::AlarmClock,
     epoll::*,

@@ -58,6 +58,8 @@ mod getting_many;
 mod handlers;
 #[cfg(windows)]
 mod handles;
+#[cfg(windows)]
+mod kernel_apcs;
 mod messages;
 mod operation_block;
 mod own_calls;

@@ -63,6 +63,9 @@ mod handlers;
 #[cfg(windows)]
 #[path = "../conformance/handles.rs"]
 mod handles;
+#[cfg(windows)]
+#[path = "../conformance/kernel_apcs.rs"]
+mod kernel_apcs;
 #[path = "../conformance/messages.rs"]
 mod messages;
 #[path = "../conformance/operation_block.rs"]

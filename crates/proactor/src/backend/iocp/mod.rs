@@ -20,7 +20,7 @@
 //! | `watch.rs` | the port as an object that threads wait for |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
 //! | `held.rs` | who starts what had to wait for the operations before it |
-//! | `alarm.rs` | what wakes a thread in an alertable get |
+//! | `alarm.rs` | what wakes a thread in an alertable wait, and the kernel's APCs |
 //! | `attend.rs` | who fetches packets when nobody does and somebody waits |
 //! | `pipe.rs` | pipes |
 //! | `waits.rs` | who waits for objects that are signalled |
@@ -67,7 +67,7 @@ mod types;
 mod waits;
 mod watch;
 
-pub(crate) use alarm::{Alarm, Alert, drive, drives};
+pub(crate) use alarm::{Alarm, Alert, HAS_APCS, apcs_have_run, drive, drives, run_apcs, sleep_alertably};
 pub(crate) use clock::AlarmClock;
 pub(crate) use codes::code_of;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};

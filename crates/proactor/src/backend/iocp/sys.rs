@@ -26,6 +26,7 @@ use windows_sys::Win32::System::IO::{
 use windows_sys::Win32::System::Threading::INFINITE;
 use windows_sys::core::GUID;
 
+use super::alarm;
 use crate::error::{Code, Error};
 use crate::fs::alignment_hint;
 use crate::time::Wait;
@@ -84,15 +85,15 @@ impl Iocp {
     pub fn dequeue(&self, entries: &mut [OVERLAPPED_ENTRY], wait: Wait) -> Dequeued {
         let (mut taken, room) = (0, u32::try_from(entries.len()).unwrap_or(u32::MAX));
         // SAFETY: `entries` is writable for `room` entries.
-        let ok = unsafe {
+        let get = || unsafe {
             let port = self.0.as_raw_handle();
-            GetQueuedCompletionStatusEx(port, entries.as_mut_ptr(), room, &raw mut taken, millis(wait), 1)
+            match GetQueuedCompletionStatusEx(port, entries.as_mut_ptr(), room, &raw mut taken, millis(wait), 1) {
+                0 => GetLastError(),
+                _ => 0,
+            }
         };
-        if ok != 0 {
-            return Dequeued::Entries(taken as usize);
-        }
-        // SAFETY: a call without arguments.
-        match unsafe { GetLastError() } {
+        match alarm::noting(get, |error| *error == WAIT_IO_COMPLETION) {
+            0 => Dequeued::Entries(taken as usize),
             WAIT_TIMEOUT => Dequeued::TimedOut,
             WAIT_IO_COMPLETION => Dequeued::Alerted,
             error => Dequeued::Failed(Error::from_raw_os_error(error.cast_signed())),
