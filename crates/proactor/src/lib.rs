@@ -57,9 +57,7 @@ pub mod win32 {}
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-#[cfg(target_os = "linux")]
-pub use backend::watch;
-pub use backend::{Backend, BackendInfo, raw};
+pub use backend::{Backend, BackendInfo, raw, watch};
 pub use buf::{
     Around, AroundTarget, BufferPool, Cargo, Drain, DrainList, DrainListTarget, DrainTarget, Fill, FillList, FillListTarget,
     FillTarget, Gather, GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut,

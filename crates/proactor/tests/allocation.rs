@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proactor::fs::{File, OpenOptions};
-use proactor::net::{TcpListener, TcpStream};
+use proactor::net::{Headers, TcpListener, TcpStream, UdpSocket};
 use proactor::pool::Pool;
 use proactor::sync::{self, Event, Semaphore, Waited, alertable};
 use proactor::time::Timers;
-use proactor::{AsObject, Block, CompletionPort, LocalPort, Outcome, within, within_mut};
+use proactor::{AsObject, Block, CompletionPort, LocalPort, Outcome, Value, within, within_mut};
 
 struct Counting;
 
@@ -195,8 +195,42 @@ fn the_steady_state_allocates_nothing() {
         assert_eq!(buffer.len(), 256);
     });
 
+    messages();
     timers();
     waits();
+}
+
+fn messages() {
+    let udp = || {
+        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.receive_headers(true).unwrap();
+        socket
+    };
+    let blocks = || Some((Block::new([0_u8; 64]), Block::new([1_u8; 64])));
+    macro_rules! round {
+        ($port:ident, $socket:ident, $travelling:ident) => {{
+            let (receive, send) = $travelling.take().unwrap();
+            let to = Headers::to($socket.local_addr().unwrap()).hop_limit(9);
+            $socket.recv_msg(within_mut(|io: &mut [u8; 64]| &mut io[..])).packet(receive).unwrap();
+            $socket.send_msg(within(|io: &mut [u8; 64]| &io[..]), to).packet(send).unwrap();
+            let get = || {
+                let packet = $port.get(Duration::from_secs(5)).unwrap().packet().unwrap();
+                if let Value::Message(message) = packet.done.result.unwrap() {
+                    assert_eq!(message.hop_limit, Some(9));
+                }
+                packet.block.unwrap()
+            };
+            $travelling = Some((get(), get()));
+        }};
+    }
+    let (port, socket) = (CompletionPort::<[u8; 64], usize>::new(1).unwrap(), udp());
+    port.associate(&socket, 1).unwrap();
+    let mut travelling = blocks();
+    counted("messages as packets", || round!(port, socket, travelling));
+    let port = LocalPort::<[u8; 64], usize>::new().unwrap();
+    let socket = port.associate(udp(), 1).map_err(|refused| refused.error).unwrap();
+    let mut travelling = blocks();
+    counted("messages as packets of a per-thread port", || round!(port, socket, travelling));
 }
 
 fn timers() {

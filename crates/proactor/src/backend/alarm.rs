@@ -12,6 +12,19 @@ use crate::error::Error;
 use crate::shim;
 use crate::time::Wait;
 
+/// This system has no APCs of its own.
+pub(crate) const HAS_APCS: bool = false;
+
+pub(crate) fn apcs_have_run() -> bool {
+    false
+}
+
+pub(crate) fn run_apcs() -> bool {
+    false
+}
+
+pub(crate) fn sleep_alertably(_: &dyn Fn() -> bool, _: Wait, _: &Alarm) {}
+
 pub(crate) struct Alarm {
     fd: OwnedFd,
     /// Where the thread waits for a slot of a port.

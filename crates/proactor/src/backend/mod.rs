@@ -17,6 +17,7 @@
 //! | `process_port()` | the port of objects with no port of their own, served by one library thread |
 //! | `futex_wait`, `futex_wake_one`, `futex_wake_all` | wait for a word to change |
 //! | `Alarm` | wakes one thread where it does not sleep on a word |
+//! | `HAS_APCS`, `sleep_alertably`, `apcs_have_run`, `run_apcs` | the system's own APCs: an alertable sleep in the kernel, until done, out of time or one ran; whether one ran unreported; running what is queued, and reporting |
 //! | `AlarmClock::new`, `set`, `sleep` | what wakes the library's thread for moments (`time/service.rs`) |
 //! | `ObjectState::timers`, `timing`, `Timing::post` | timers: a wheel (`time/armed.rs`) with this backend's alarm |
 //! | `drives`, `drive(done, wait, alarm)` | whether the calling thread has ports nobody else drives; drives them while it waits |
@@ -27,6 +28,7 @@
 //! | `open_process`, `process_of`, `same_process` | an object whose `Exited` completes when that process has ended |
 //! | `create_pipe`, `open_pipe`, `pipe_pair` | an instance of a named pipe's server, its client's end, both ends of a nameless one |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
+//! | `receive_headers`, `Control` | whether a socket's datagrams tell their headers, and the control data that does |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
 //!
 //! A new operation is one arm in each backend's `match`: `epoll/perform.rs` (sockets), `uring/entry.rs` and
@@ -40,6 +42,7 @@ pub(crate) mod blocking;
 mod cached;
 #[cfg(target_os = "linux")]
 mod clock;
+mod control;
 #[cfg(target_os = "linux")]
 mod direct;
 #[cfg(target_os = "linux")]
@@ -77,7 +80,7 @@ mod worker;
 
 #[cfg(target_os = "linux")]
 pub(crate) use {
-    alarm::{Alarm, Alert},
+    alarm::{Alarm, Alert, HAS_APCS, apcs_have_run, run_apcs, sleep_alertably},
     cached::read_cached,
     clock::AlarmClock,
     epoll::*,
@@ -99,9 +102,12 @@ pub(crate) use {
 #[cfg(windows)]
 mod iocp;
 #[cfg(windows)]
-pub use iocp::raw;
-#[cfg(windows)]
 pub(crate) use iocp::*;
+#[cfg(windows)]
+pub use iocp::{handle as watch, raw};
+
+use control::Control;
+pub(crate) use control::receive_headers;
 
 use std::any::TypeId;
 

@@ -7,6 +7,7 @@ mod tcp;
 mod udp;
 mod unix;
 
+pub use crate::op::{Headers, Message};
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{adopt, io, object};
+use crate::backend;
 use crate::buf::{DrainListTarget, DrainTarget, FillListTarget, FillTarget, NoBuffer};
 use crate::error::Error;
 use crate::handle::{Kind, expect_ip, sealed::Opaque};
 use crate::home::{Home, Shared};
-use crate::op::{Address, Datagram, Interest, Op, Operation};
+use crate::op::{Address, Boxed, Datagram, Headers, Interest, Message, Op, Operation};
 
 /// A UDP socket.
 ///
@@ -94,6 +95,61 @@ impl<H: Home> UdpSocket<H> {
     /// Names the peer of [`send`](UdpSocket::send), and receives from nobody else. Takes effect at once.
     pub fn connect(&self, addr: SocketAddr) -> Result<(), Error> {
         io(SockRef::from(self).connect(&addr.into()))
+    }
+
+    /// Has the system tell what the headers of received datagrams say, from now on, or no more (`IP_PKTINFO`, `IP_RECVTTL`,
+    /// `IP_RECVTOS`; `IPV6_RECVPKTINFO`, `IPV6_RECVHOPLIMIT`, `IPV6_RECVTCLASS`). Off at first. Hop limit and traffic class are
+    /// left out where the system does not tell them.
+    pub fn receive_headers(&self, on: bool) -> Result<(), Error> {
+        io(backend::receive_headers(&self.handle().sys, self.local_addr()?.is_ipv6(), on))
+    }
+
+    /// Receives one datagram and what its headers say (`WSARecvMsg`, `recvmsg`): as [`recv_from`](UdpSocket::recv_from), and
+    /// more if the socket [keeps headers](UdpSocket::receive_headers).
+    ///
+    /// ```
+    /// use proactor::net::{Headers, UdpSocket};
+    /// let (a, b) = (UdpSocket::bind("0.0.0.0:0".parse().unwrap())?, UdpSocket::bind("127.0.0.1:0".parse().unwrap())?);
+    /// a.receive_headers(true)?;
+    /// let port = a.local_addr()?.port();
+    /// b.send_msg(b"ask", Headers::to(([127, 0, 0, 1], port).into())).wait().result?;
+    /// let asked = a.recv_msg(vec![0; 16]).wait().result?;
+    /// assert_eq!(asked.to, Some([127, 0, 0, 1].into()));
+    /// // From the address that was asked.
+    /// a.send_msg(b"answer", asked.reply().unwrap()).wait().result?;
+    /// assert_eq!(b.recv_from(vec![0; 16]).wait().buffer, b"answer");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_msg<T: FillTarget>(&self, buf: T) -> Operation<'_, T::Cargo, Message, H> {
+        Operation::new(self.handle(), Op::RecvMsg, buf.into_cargo())
+    }
+
+    /// As [`recv_msg`](UdpSocket::recv_msg), into a list of buffers, in order.
+    pub fn recv_msg_vectored<T: FillListTarget>(&self, bufs: T) -> Operation<'_, T::Cargo, Message, H> {
+        Operation::new(self.handle(), Op::RecvMsg, bufs.into_cargo())
+    }
+
+    /// Sends `buf` as one datagram with these headers (`WSASendMsg`, `sendmsg`). As [`send_to`](UdpSocket::send_to) otherwise.
+    ///
+    /// `InvalidParameter` for headers that no datagram can have; `AddressNotAvailable`, or on Linux `InvalidParameter`, for an
+    /// address or interface that is not this system's. Whether a single datagram may have its own hop limit and traffic class
+    /// depends on the version of Windows: what it does not take it refuses.
+    pub fn send_msg<T: DrainTarget>(&self, buf: T, headers: Headers) -> Operation<'_, T::Cargo, (), H> {
+        Operation::new(self.handle(), self.send_op(headers), buf.into_cargo())
+    }
+
+    /// As [`send_msg`](UdpSocket::send_msg), gathered from a list of buffers (64 at most).
+    pub fn send_msg_vectored<T: DrainListTarget>(&self, bufs: T, headers: Headers) -> Operation<'_, T::Cargo, (), H> {
+        Operation::new(self.handle(), self.send_op(headers), bufs.into_cargo())
+    }
+
+    fn send_op(&self, mut headers: Headers) -> Op {
+        if headers.follows_peer() {
+            // Without a peer the send fails for that.
+            let peer = SockRef::from(self).peer_addr().ok().and_then(|peer| peer.as_socket());
+            headers.peer_is_v4 = peer.is_none_or(|peer| peer.ip().to_canonical().is_ipv4());
+        }
+        Op::SendMsg(Boxed::new(headers))
     }
 
     /// The address it is bound to.

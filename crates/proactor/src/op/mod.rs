@@ -7,9 +7,11 @@
 //! | `RecvMulti` | read | each piece of data that comes, until the peer closes | WSARecv again and again / recv, multishot |
 //! | `Connect` | write | connected (with first data: and all of it sent), or failed | ConnectEx / connect |
 //! | `Recv`, `RecvFrom` | read | bytes or a datagram came, or the peer closed | WSARecv(From) / recvmsg |
+//! | `RecvMsg` | read | a datagram came, with what its headers say | WSARecvMsg / recvmsg |
 //! | `PipeConnect` | read | a client has the pipe's instance | ConnectNamedPipe / accept4 |
 //! | `RecvMessage` | read | a message of a pipe, or its next part, came, or the other end is gone | ReadFile / recvmsg |
 //! | `Send`, `SendTo` | write | **all** bytes are in the socket's buffer | WSASend(To) / sendmsg |
+//! | `SendMsg` | write | the datagram is in the socket's buffer | WSASendMsg / sendmsg |
 //! | `Transmit` | write | head, part of a file and tail are in the socket's buffer | TransmitFile / sendfile |
 //! | `Ready` | read or write | the object could be read, accepted from, or written | zero-byte WSARecv / poll |
 //! | `Shutdown`, `Disconnect` | write | all sends before it are done and the half is closed (for reuse: the other half too) | shutdown, DisconnectEx |
@@ -27,6 +29,7 @@
 mod address;
 mod block;
 mod boxed;
+mod message;
 mod operation;
 mod recycle;
 mod transmit;
@@ -43,6 +46,7 @@ pub(crate) use block::{
     thread_number,
 };
 pub use boxed::Boxed;
+pub use message::{Headers, Message};
 pub use operation::Operation;
 pub(crate) use transmit::Transmit;
 pub use value::{Accepted, Brings, Completion, Datagram, Done, Value};
@@ -75,6 +79,10 @@ pub(crate) enum Op {
     SendTo {
         to: Address,
     },
+    /// A datagram, with what its headers say.
+    RecvMsg,
+    /// A datagram whose headers are chosen.
+    SendMsg(Boxed<Headers>),
     Ready {
         interest: Interest,
     },
@@ -142,9 +150,9 @@ impl Op {
             Op::Accept | Op::AcceptMulti | Op::Recv | Op::RecvMulti | Op::RecvFrom | Op::Ready { interest: Interest::Read } => {
                 Lane::Read
             }
-            Op::Shutdown { how: Shutdown::Read } | Op::Exited | Op::RecvMessage | Op::PipeConnect => Lane::Read,
+            Op::Shutdown { how: Shutdown::Read } | Op::Exited | Op::RecvMessage | Op::RecvMsg | Op::PipeConnect => Lane::Read,
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
-            Op::Shutdown { .. } | Op::Disconnect { .. } | Op::Transmit(_) => Lane::Write,
+            Op::Shutdown { .. } | Op::Disconnect { .. } | Op::Transmit(_) | Op::SendMsg(_) => Lane::Write,
             Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
             Op::Timer { .. } => Lane::Timer,
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Raw => Lane::File,
@@ -162,6 +170,8 @@ impl Op {
             Op::Send => OpKind::Send,
             Op::RecvFrom => OpKind::RecvFrom,
             Op::SendTo { .. } => OpKind::SendTo,
+            Op::RecvMsg => OpKind::RecvMsg,
+            Op::SendMsg(_) => OpKind::SendMsg,
             Op::Ready { .. } => OpKind::Ready,
             Op::Shutdown { .. } => OpKind::Shutdown,
             Op::Disconnect { .. } => OpKind::Disconnect,
@@ -181,7 +191,7 @@ impl Op {
     }
 
     /// Refuses numbers no system takes, alike on all of them: files are at most 2^63 − 1 bytes long, and −1 as an offset
-    /// would mean another thing to io_uring.
+    /// would mean another thing to io_uring. And headers that no datagram can have.
     pub fn check_numbers(&self) -> Result<(), Error> {
         let end = match *self {
             Op::ReadAt { offset } | Op::WriteAt { offset } => Some(offset),
@@ -194,6 +204,7 @@ impl Op {
                 return Err(Error::new(Code::InvalidParameter).hint("the range ends before it begins").of(self.kind()));
             }
             Op::Transmit(Transmit { end, .. }) => Some(end),
+            Op::SendMsg(ref headers) => return headers.check().map_err(|error| error.of(self.kind())),
             _ => return Ok(()),
         };
         match end.is_some_and(|end| i64::try_from(end).is_ok()) {
@@ -213,7 +224,7 @@ impl Op {
 
     /// Whether its buffers count against the object's budget of bytes queued for sending.
     pub fn sends(&self) -> bool {
-        matches!(self, Op::Send | Op::SendTo { .. } | Op::Connect { .. } | Op::Transmit(_))
+        matches!(self, Op::Send | Op::SendTo { .. } | Op::SendMsg(_) | Op::Connect { .. } | Op::Transmit(_))
     }
 }
 
@@ -239,6 +250,10 @@ pub enum OpKind {
     RecvFrom,
     /// Send a datagram to an address.
     SendTo,
+    /// Receive a datagram with what its headers say.
+    RecvMsg,
+    /// Send a datagram whose headers are chosen.
+    SendMsg,
     /// Wait for readiness.
     Ready,
     /// Close one or both halves of a connection.
@@ -283,6 +298,8 @@ impl fmt::Display for OpKind {
             OpKind::Send => "send",
             OpKind::RecvFrom => "receive-from",
             OpKind::SendTo => "send-to",
+            OpKind::RecvMsg => "receive-message",
+            OpKind::SendMsg => "send-message",
             OpKind::Ready => "readiness",
             OpKind::Shutdown => "shutdown",
             OpKind::Disconnect => "disconnect",

@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::block::Work;
 use super::boxed::Boxed;
+use super::message::Message;
 use crate::buf::PoolBuf;
 use crate::error::{Code, Error};
 use crate::fs::Metadata;
@@ -22,6 +23,8 @@ pub enum Value {
     Unix(Box<Accepted<UnixStream>>),
     /// A datagram's sender and whether it was cut.
     Datagram(Boxed<Datagram>),
+    /// What a datagram's headers say.
+    Message(Boxed<Message>),
     /// A buffer of the operation's pool with what was received.
     Buffer(PoolBuf),
     /// What a file is.
@@ -112,6 +115,15 @@ impl Brings for Datagram {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Datagram(datagram) => Some(datagram.into_inner()),
+            _ => None,
+        }
+    }
+}
+
+impl Brings for Message {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Message(message) => Some(message.into_inner()),
             _ => None,
         }
     }

@@ -4,6 +4,9 @@
 //! of them run on it, those that they queue too, and the wait returns [`Waited::Apc`] (192). A panic in one leaves the wait;
 //! the rest run in the next.
 //!
+//! On Windows the kernel's own APCs are among them: those of `QueueUserAPC`, `ReadFileEx`, a waitable timer's routine, whoever asked
+//! for them. One that ran inside a `get` of a port that was not alertable is reported by the thread's next wait that is.
+//!
 //! ```
 //! use std::time::Duration;
 //! use proactor::sync::{Event, Thread, Waited, alertable};

@@ -90,20 +90,26 @@ impl ThreadState {
         self.blocking.cancel(self.alarm.get().map(|alarm| &**alarm))
     }
 
-    /// Runs what is queued on the calling thread, whose state this is, and what that queues; whether there was anything.
+    /// Runs what is queued on the calling thread, whose state this is, with the system too, and what that queues; whether there
+    /// was anything.
     ///
     /// A panic leaves it, and the rest stays queued.
     pub fn drain(&self) -> bool {
         let mut any = false;
-        while let Some(apc) = self.apcs.pop() {
-            any = true;
-            match apc {
-                Apc::Call { run, .. } => run(),
-                // SAFETY: out of this thread's own queue.
-                Apc::Routine(header) => unsafe { routine::run(header) },
+        loop {
+            while let Some(apc) = self.apcs.pop() {
+                any = true;
+                match apc {
+                    Apc::Call { run, .. } => run(),
+                    // SAFETY: out of this thread's own queue.
+                    Apc::Routine(header) => unsafe { routine::run(header) },
+                }
             }
+            if !backend::run_apcs() {
+                return any;
+            }
+            any = true;
         }
-        any
     }
 }
 

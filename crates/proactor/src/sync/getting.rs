@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::current::ThreadState;
 use super::record::{Claim, Record};
-use crate::backend::{Alert, Got};
+use crate::backend::{self, Alert, Got};
 use crate::error::Error;
 
 /// The thread listens for APCs while this is held.
@@ -32,7 +32,7 @@ pub(crate) fn get(mut get: impl FnMut(&Alert<'_>) -> Result<Got, Error>) -> Resu
             record.begin(Some(alarm));
             let before = state.apcs.alertable(&record);
             let listening = Listening { state: &state, record, before };
-            get(&Alert { alarm, is_up: &|| listening.record.is_claimed() })?
+            get(&Alert { alarm, is_up: &|| listening.record.is_claimed() || backend::apcs_have_run() })?
         };
         // What was queued may have been taken back meanwhile.
         if got != Got::Alerted || state.drain() {

@@ -29,7 +29,8 @@ pub enum Waited {
     Abandoned(usize),
     /// The time was over first (258). Nothing was consumed.
     TimedOut,
-    /// An alertable wait ran APCs instead (192). Nothing was consumed.
+    /// An alertable wait ran APCs instead (192): those of the library, on Windows also those the kernel had queued to the thread.
+    /// Nothing was consumed.
     Apc,
 }
 
@@ -183,8 +184,9 @@ fn pend(
     forget: impl FnOnce(),
 ) -> Claim {
     let drives = backend::drives();
-    // Without an alarm the ports are driven in turns.
-    let alarm = if drives { state.alarm().ok() } else { None };
+    let hears_system = alertable && backend::HAS_APCS;
+    // Without an alarm the ports are driven in turns, and the system's APCs are not heard.
+    let alarm = if drives || hears_system { state.alarm().ok() } else { None };
     backend::while_blocked(|| {
         record.begin(alarm);
         enlist();
@@ -193,6 +195,12 @@ fn pend(
             backend::drive(&|| record.is_claimed(), wait, alarm);
             record.claim(Claim::TimedOut);
         } else {
+            if let (true, Some(alarm)) = (hears_system, alarm) {
+                backend::sleep_alertably(&|| record.is_claimed(), wait, alarm);
+                if backend::apcs_have_run() {
+                    record.claim(Claim::Apc);
+                }
+            }
             record.sleep(wait);
         }
         if let Some(before) = before {

@@ -56,6 +56,11 @@ mod futures;
 mod getting;
 mod getting_many;
 mod handlers;
+#[cfg(windows)]
+mod handles;
+#[cfg(windows)]
+mod kernel_apcs;
+mod messages;
 mod operation_block;
 mod own_calls;
 mod pipes;

@@ -60,6 +60,14 @@ mod getting;
 mod getting_many;
 #[path = "../conformance/handlers.rs"]
 mod handlers;
+#[cfg(windows)]
+#[path = "../conformance/handles.rs"]
+mod handles;
+#[cfg(windows)]
+#[path = "../conformance/kernel_apcs.rs"]
+mod kernel_apcs;
+#[path = "../conformance/messages.rs"]
+mod messages;
 #[path = "../conformance/operation_block.rs"]
 mod operation_block;
 #[path = "../conformance/own_calls.rs"]

@@ -189,6 +189,8 @@ pub(super) fn perform(
         | Op::PipeConnect
         | Op::RecvFrom
         | Op::SendTo { .. }
+        | Op::RecvMsg
+        | Op::SendMsg(_)
         | Op::Ready { .. }
         | Op::Shutdown { .. }
         | Op::Disconnect { .. }

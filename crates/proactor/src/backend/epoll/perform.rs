@@ -4,7 +4,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::super::reuse::{self, Connection};
-use super::super::{process, transmit};
+use super::super::{Control, process, transmit};
 use super::lane::{self, CLOSED, Owned, READY, Slot};
 use super::port::Port;
 use super::types::{BlockState, RawBuf};
@@ -14,7 +14,7 @@ use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::Kind;
 use crate::net::{TcpStream, UnixStream};
-use crate::op::{Accepted, Address, Boxed, Datagram, Interest, Op, Value, Work};
+use crate::op::{Accepted, Address, Boxed, Datagram, Interest, Message, Op, Value, Work};
 
 /// What trying an operation came to.
 pub(super) enum Step {
@@ -127,18 +127,25 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
         }
         Op::SendTo { to } => {
             let to = to.to_sock();
-            if work.buffers.count() > Buffers::BATCH {
-                let hint = "a datagram takes at most 64 buffers; use fewer";
-                return Step::Done(0, Err(Error::new(Code::InvalidParameter).hint(hint)));
+            send_datagram(work, |bufs| sys::send(fd, bufs, to.as_ref()))
+        }
+        Op::RecvMsg if work.buffers.total() == 0 => match ready(fd, Interest::Read) {
+            // Nothing was taken.
+            Step::Done(..) => Step::Done(0, Ok(Value::Message(Boxed::new(Message::default())))),
+            step => step,
+        },
+        Op::RecvMsg => loop {
+            match work.buffers.with_rest(0, |bufs| sys::recv_msg(fd, bufs)) {
+                Ok((n, message)) => return Step::Done(n, Ok(Value::Message(Boxed::new(message)))),
+                Err(libc::EAGAIN) => return Step::Blocked,
+                Err(libc::EINTR) => {}
+                Err(errno) => return failed(0, errno),
             }
-            loop {
-                match work.buffers.with_rest(0, |bufs| sys::send(fd, bufs, to.as_ref())) {
-                    Ok(n) => return Step::Done(n, Ok(Value::None)),
-                    Err(libc::EAGAIN) => return Step::Blocked,
-                    Err(libc::EINTR) => {}
-                    Err(errno) => return failed(0, errno),
-                }
-            }
+        },
+        Op::SendMsg(headers) => {
+            let (to, mut control) = (headers.to.map(socket2::SockAddr::from), Control::empty());
+            control.lower(headers);
+            send_datagram(work, |bufs| sys::send_msg(fd, bufs, to.as_ref(), &mut control))
         }
         Op::Ready { interest } => ready(fd, *interest),
         Op::Shutdown { how } => shutdown(fd, *how, owned),
@@ -281,6 +288,21 @@ fn send_rest(slot: &Slot, work: &mut Work, mut sent: Option<Result<usize, i32>>)
             Err(libc::EINTR) => {}
             Err(errno) if slot.is_pipe() => return pipes::failed_write(slot, work.bytes, errno),
             Err(errno) => return broken(slot, work.bytes, errno),
+        }
+    }
+}
+
+fn send_datagram(work: &Work, mut send: impl FnMut(&[RawBuf]) -> Result<usize, i32>) -> Step {
+    if work.buffers.count() > Buffers::BATCH {
+        let hint = "a datagram takes at most 64 buffers; use fewer";
+        return Step::Done(0, Err(Error::new(Code::InvalidParameter).hint(hint)));
+    }
+    loop {
+        match work.buffers.with_rest(0, &mut send) {
+            Ok(n) => return Step::Done(n, Ok(Value::None)),
+            Err(libc::EAGAIN) => return Step::Blocked,
+            Err(libc::EINTR) => {}
+            Err(errno) => return failed(0, errno),
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::super::Control;
 use super::RawBuf;
 use crate::error::Error;
+use crate::op::{Address, Message};
 use crate::time::Wait;
 
 /// Turns a −1 into the error.
@@ -173,21 +175,68 @@ pub(in crate::backend) fn send(fd: libc::c_int, bufs: &[RawBuf], to: Option<&soc
 
 /// Receives a datagram: its length as far as it fitted, its sender, and whether it was cut.
 pub(super) fn recv_from(fd: libc::c_int, bufs: &[RawBuf]) -> Result<(usize, socket2::SockAddr, bool), i32> {
+    named(bufs, |msg| {
+        // SAFETY: the buffers are the block's own, the name is writable for its length.
+        count(unsafe { libc::recvmsg(fd, msg, libc::MSG_DONTWAIT) })
+    })
+}
+
+/// A call that brings a datagram: what it says, the sender, and whether the datagram was cut.
+fn named<T>(
+    bufs: &[RawBuf],
+    call: impl FnOnce(&mut libc::msghdr) -> Result<T, i32>,
+) -> Result<(T, socket2::SockAddr, bool), i32> {
     // SAFETY: zeroed storage is a valid unnamed address.
     let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     message(bufs, |msg| {
         msg.msg_name = (&raw mut storage).cast();
         msg.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
-        // SAFETY: the buffers are the block's own, the name is writable for its length.
-        let n = count(unsafe { libc::recvmsg(fd, msg, libc::MSG_DONTWAIT) })?;
-        Ok((n, msg.msg_namelen, msg.msg_flags & libc::MSG_TRUNC != 0))
+        let brought = call(msg)?;
+        Ok((brought, msg.msg_namelen, msg.msg_flags & libc::MSG_TRUNC != 0))
     })
-    .map(|(n, len, cut)| {
+    .map(|(brought, len, cut)| {
         // SAFETY: `sockaddr_storage` is libc's own under both names, and the kernel wrote `len` bytes of address.
         let from = unsafe {
             socket2::SockAddr::new(std::mem::transmute::<libc::sockaddr_storage, socket2::SockAddrStorage>(storage), len)
         };
-        (n, from, cut)
+        (brought, from, cut)
+    })
+}
+
+/// Receives a datagram with what its headers say.
+pub(super) fn recv_msg(fd: libc::c_int, bufs: &[RawBuf]) -> Result<(usize, Message), i32> {
+    let mut control = Control::empty();
+    named(bufs, |msg| {
+        msg.msg_control = control.as_mut_ptr().cast();
+        msg.msg_controllen = Control::ROOM as _;
+        // SAFETY: as above, and the control data's room is writable.
+        let n = count(unsafe { libc::recvmsg(fd, msg, libc::MSG_DONTWAIT) })?;
+        // Its type differs from one C library to the next.
+        let told: usize = msg.msg_controllen as _;
+        Ok((n, told))
+    })
+    .map(|((n, told), from, cut)| (n, control.raise(told, Address::from_sock(&from), cut)))
+}
+
+/// Sends a datagram with these headers, as control data tells them.
+#[inline(never)]
+pub(in crate::backend) fn send_msg(
+    fd: libc::c_int,
+    bufs: &[RawBuf],
+    to: Option<&socket2::SockAddr>,
+    control: &mut Control,
+) -> Result<usize, i32> {
+    message(bufs, |msg| {
+        if let Some(to) = to {
+            msg.msg_name = to.as_ptr().cast_mut().cast();
+            msg.msg_namelen = to.len();
+        }
+        if control.len() > 0 {
+            msg.msg_control = control.as_mut_ptr().cast();
+            msg.msg_controllen = control.len() as _;
+        }
+        // SAFETY: as above; name and control data live through the call and are only read.
+        count(unsafe { libc::sendmsg(fd, msg, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) })
     })
 }
 
@@ -220,7 +269,7 @@ pub(super) fn accept(fd: libc::c_int) -> Result<(OwnedFd, socket2::SockAddr), i3
     if fd < 0 {
         return Err(errno());
     }
-    // SAFETY: as in `recv_from`.
+    // SAFETY: as in `named`.
     let peer =
         unsafe { socket2::SockAddr::new(std::mem::transmute::<libc::sockaddr_storage, socket2::SockAddrStorage>(storage), len) };
     Ok((owned(fd), peer))

@@ -21,7 +21,7 @@ use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
 use crate::net::{TcpStream, UnixStream};
-use crate::op::{Accepted, Address, Boxed, Datagram, Header, Op, Value};
+use crate::op::{Accepted, Address, Boxed, Datagram, Header, Message, Op, Value};
 
 /// The kernel's status of an operation it has or had.
 ///
@@ -94,6 +94,9 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
     if status == STATUS_BUFFER_OVERFLOW && matches!(work.op, Op::RecvFrom) {
         return (bytes, Ok(datagram(&aside, true)));
     }
+    if status == STATUS_BUFFER_OVERFLOW && matches!(work.op, Op::RecvMsg) {
+        return (bytes, Ok(message(&aside, status)));
+    }
     if status == STATUS_END_OF_FILE && is_file {
         return (0, Ok(Value::None));
     }
@@ -104,7 +107,9 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
             _ if is_file => sys::explain(codes::of_status(status, Numbers::Win32), core.handle()),
             _ => codes::of_status(status, Numbers::Winsock),
         };
-        if matches!(work.op, Op::RecvFrom | Op::SendTo { .. }) && error.code() == Code::ConnectionReset {
+        if matches!(work.op, Op::RecvFrom | Op::SendTo { .. } | Op::RecvMsg | Op::SendMsg(_))
+            && error.code() == Code::ConnectionReset
+        {
             // An ICMP message: nobody listens at the address of an earlier datagram.
             error = error.with_code(Code::ConnectionRefused);
         }
@@ -118,14 +123,14 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
             Err(error) => (bytes, Err(error)),
         },
         Op::RecvFrom => (bytes, Ok(datagram(&aside, false))),
+        Op::RecvMsg => (bytes, Ok(message(&aside, status))),
         Op::Shutdown { how: Shutdown::Both } if core.is_open() => {
             let done = socket2::SockRef::from(&object.sys.borrow_socket()).shutdown(Shutdown::Read);
             (0, done.map(|()| Value::None).map_err(|error| Error::from_io(&error)))
         }
         Op::RecvMulti | Op::Ready { .. } | Op::Disconnect { .. } | Op::Shutdown { .. } => (0, Ok(Value::None)),
-        Op::Transmit(_) | Op::Recv | Op::Send | Op::SendTo { .. } | Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Raw => {
-            (bytes, Ok(Value::None))
-        }
+        Op::Transmit(_) | Op::Recv | Op::Send | Op::SendTo { .. } | Op::SendMsg(_) => (bytes, Ok(Value::None)),
+        Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Raw => (bytes, Ok(Value::None)),
         Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => {
             unreachable!("not an operation the kernel reports")
         }
@@ -155,6 +160,14 @@ fn datagram(aside: &Aside, truncated: bool) -> Value {
         _ => Address::Unnamed,
     };
     Value::Datagram(Boxed::new(Datagram { from, truncated }))
+}
+
+fn message(aside: &Aside, status: NTSTATUS) -> Value {
+    Value::Message(Boxed::new(match aside {
+        Aside::Message(exchange) => exchange.raise(status),
+        // A receive of no bytes takes nothing.
+        _ => Message::default(),
+    }))
 }
 
 /// Gives an accepted connection its listener's properties, without which it knows no names and cannot be shut down.
@@ -247,7 +260,7 @@ unsafe fn addresses(area: &[u8], data: u32, parse: sys::GetAddresses) -> (Addres
 ///
 /// # Safety
 /// The address is zero, or one of the two kinds its family says.
-unsafe fn raise_address(addr: &SOCKADDR_INET) -> Address {
+pub(super) unsafe fn raise_address(addr: &SOCKADDR_INET) -> Address {
     // SAFETY: every kind begins with the family, and all bits are valid in each.
     unsafe {
         match addr.si_family {

@@ -7,7 +7,7 @@
 //! | `inside` store true (SeqCst), then the port's `closed` is looked at | `closed` is set (SeqCst), then `inside` is looked at |
 //! | the same, then the port's `stows` is looked at | see `attend.rs` |
 //!
-//! So the wait is alertable, and the APCs others queue to a thread run there too.
+//! So the wait is alertable, and the APCs others queue to a thread run there too: the thread's next alertable wait says so.
 //!
 //! An APC that comes before the thread waits ends the wait at once; one that finds it gone runs in its next alertable
 //! wait and does nothing.
@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 use windows_sys::Win32::System::Threading::{GetCurrentThreadId, OpenThread, QueueUserAPC, THREAD_SET_CONTEXT};
 
+use super::alarm;
 use super::port::Port;
 use crate::error::Error;
 use crate::shim::{Arc, Mutex, MutexGuard, Ordering, lock};
@@ -45,10 +46,9 @@ impl Members {
 
     /// Ends the waits of all threads inside.
     pub fn wake(&self) {
-        unsafe extern "system" fn nothing(_: usize) {}
         for member in self.lock().iter().filter(|member| member.inside.load(Ordering::SeqCst)) {
             // SAFETY: our own handle of the thread, open for this; the function needs nothing.
-            unsafe { QueueUserAPC(Some(nothing), member.thread.as_raw_handle(), 0) };
+            unsafe { QueueUserAPC(Some(alarm::wake), member.thread.as_raw_handle(), 0) };
         }
     }
 }

@@ -11,6 +11,7 @@
 
 use std::os::windows::io::{FromRawHandle, FromRawSocket, OwnedHandle, OwnedSocket};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ use windows_sys::Win32::Networking::WinSock::SOCKET;
 
 use super::multi::is_multi;
 use super::types::{Descriptor, Stage};
-use super::{finish, held, process, start, sys};
+use super::waits::{self, Seat};
+use super::{finish, held, start, sys};
 use crate::error::Code;
 use crate::handle::Which;
 use crate::op::{Header, Lane, Op};
@@ -40,6 +42,8 @@ pub(super) struct Core {
     blocking: AtomicBool,
     /// Of an instance of a named pipe's server, see `pipe.rs`.
     pub pipe_state: AtomicU32,
+    /// Of an object that is waited for, from its first wait on.
+    pub seat: OnceLock<Seat>,
     lanes: [Mutex<List>; 3],
 }
 
@@ -151,7 +155,8 @@ impl List {
 impl Core {
     pub fn new(raw: u64, is_file: bool, blocking: bool) -> Core {
         let pipe_state = AtomicU32::new(super::pipe::LISTENING);
-        Core { raw: AtomicU64::new(raw), is_file, blocking: AtomicBool::new(blocking), pipe_state, lanes: Default::default() }
+        let (blocking, seat) = (AtomicBool::new(blocking), OnceLock::new());
+        Core { raw: AtomicU64::new(raw), is_file, blocking, pipe_state, seat, lanes: Default::default() }
     }
 
     pub fn lock(&self, lane: Lane) -> MutexGuard<'_, List> {
@@ -228,7 +233,12 @@ impl Core {
                 let block = header.as_ptr();
                 let still_pending = match (*block).sys.stage {
                     Stage::Queued | Stage::Running | Stage::Held => true,
-                    Stage::Waiting => (*block).sys.ended.is_some() || process::end(header),
+                    Stage::Waiting => {
+                        if (*block).sys.ended.is_none() {
+                            waits::end(header, self);
+                        }
+                        true
+                    }
                     // Between two calls it is pending all the same.
                     Stage::Kernel if is_multi(&(*block).work.op) => {
                         if self.is_open() {

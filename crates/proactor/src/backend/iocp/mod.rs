@@ -13,16 +13,18 @@
 //! | `object.rs` | start, cancel, close; how an operation ends |
 //! | `start.rs` | the one match over operations: how each is given to the kernel |
 //! | `finish.rs` | what a completed operation brought |
+//! | `messages.rs` | datagrams with their headers |
 //! | `multi.rs` | operations of many completions |
 //! | `port.rs`, `inside.rs`, `closing.rs` | the port, the threads inside its `get`, its end |
 //! | `route.rs` | the ways to a port, and what a thread's own port is |
 //! | `watch.rs` | the port as an object that threads wait for |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
 //! | `held.rs` | who starts what had to wait for the operations before it |
-//! | `alarm.rs` | what wakes a thread in an alertable get |
+//! | `alarm.rs` | what wakes a thread in an alertable wait, and the kernel's APCs |
 //! | `attend.rs` | who fetches packets when nobody does and somebody waits |
 //! | `pipe.rs` | pipes |
-//! | `process.rs` | who waits for the end of processes |
+//! | `waits.rs` | who waits for objects that are signalled |
+//! | `process.rs`, `handle.rs` | such objects: processes, and handles of the user's |
 //! | `raw.rs` | the door to overlapped calls of the user's own |
 //! | `blocking.rs` | calls that have no overlapped form |
 //! | `timing.rs`, `clock.rs` | timers, and what wakes the library's thread for them |
@@ -44,10 +46,12 @@ mod doors;
 mod events;
 mod finish;
 mod futex;
+pub mod handle;
 mod held;
 mod inside;
 mod issuer;
 mod lanes;
+mod messages;
 mod multi;
 mod object;
 mod owner;
@@ -60,9 +64,10 @@ mod start;
 mod sys;
 mod timing;
 mod types;
+mod waits;
 mod watch;
 
-pub(crate) use alarm::{Alarm, Alert, drive, drives};
+pub(crate) use alarm::{Alarm, Alert, HAS_APCS, apcs_have_run, drive, drives, run_apcs, sleep_alertably};
 pub(crate) use clock::AlarmClock;
 pub(crate) use codes::code_of;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | Queued, Running | a thread of the pool, which sees `ended` |
 //! | Held | the thread of `held.rs`, which sees `ended` |
-//! | Waiting | `process.rs`: who sees its process end, or ends the wait |
+//! | Waiting | the object's thread of `waits.rs` |
 //! | Kernel | who gets the packet, or whose event is set |
 //! | Settled | the same; for an overlapped one, who settled it |
 
@@ -44,6 +44,15 @@ impl ObjectState {
         let blocking = is_file && !sys::is_overlapped(as_handle(raw));
         std::mem::forget(descriptor);
         ObjectState::make(raw, is_file, blocking)
+    }
+
+    /// An object that is waited for, and nothing else.
+    pub fn waited_for(handle: OwnedHandle) -> ObjectState {
+        let descriptor = Descriptor::File(handle);
+        let raw = descriptor.raw();
+        std::mem::forget(descriptor);
+        // No packets come of it.
+        ObjectState::make(raw, true, true)
     }
 
     /// A file that an open operation will provide with its handle.
@@ -324,7 +333,7 @@ unsafe fn not_over(list: MutexGuard<'_, List>, header: NonNull<Header>) {
         let block = header.as_ptr();
         let object = object_of(header);
         let op = &(*block).work.op;
-        let receives = multi::is_multi(op) || matches!(op, Op::Accept | Op::Recv | Op::RecvFrom | Op::Ready { .. });
+        let receives = multi::is_multi(op) || matches!(op, Op::Accept | Op::Recv | Op::RecvFrom | Op::RecvMsg | Op::Ready { .. });
         if (*block).sys.ended.is_none()
             && object.sys.core.is_open()
             && !port_of(header).is_closed()

@@ -306,6 +306,7 @@ impl Port {
             drop(inside::enter(self)?);
             return Ok(Got::Alerted);
         }
+        let _alarmed = alert.enter();
         self.get_until(out, wait, Some(alert))
     }
 

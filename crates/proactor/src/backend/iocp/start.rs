@@ -16,7 +16,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::lanes::Core;
 use super::sys::{self, Poll};
 use super::types::{Aside, RawBuf};
-use super::{RawCall, blocking, codes, events, pipe, process};
+use super::{RawCall, blocking, codes, events, messages, pipe, waits};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
@@ -28,7 +28,7 @@ pub(super) enum Issued {
     Kernel,
     /// A thread of the pool will make its blocking call.
     Pool,
-    /// The pool waits for its process.
+    /// A thread waits for its object.
     Waiting,
     /// It is over, and the kernel will report nothing.
     Done(usize, Result<Value, Error>),
@@ -45,7 +45,7 @@ pub(super) fn sends_alone(op: &Op) -> bool {
     matches!(op, Op::Transmit(_))
 }
 
-fn failed(error: Error) -> Issued {
+pub(super) fn failed(error: Error) -> Issued {
     Issued::Done(0, Err(error))
 }
 
@@ -88,8 +88,15 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
                 WSASend(socket, RawBuf::wsabufs(bufs), count, null_mut(), 0, ov, None)
             }),
             Op::SendTo { to } => send_to(&call, buffers, to),
+            Op::RecvMsg if buffers.total() == 0 => poll(&call, Poll::readable(socket)),
+            Op::RecvMsg => messages::receive(&call, buffers),
+            Op::SendMsg(headers) => messages::send(&call, buffers, headers),
             // Its data is taken when this is dequeued.
             Op::RecvMulti => recv(&call, &[RawBuf::default()]),
+            Op::Exited | Op::Ready { .. } if object.kind == Kind::Watched => match waits::begin(header, core) {
+                Ok(()) => Issued::Waiting,
+                Err(error) => failed(error),
+            },
             Op::Ready { interest: Interest::Read } if object.kind.is_stream() => recv(&call, &[RawBuf::default()]),
             Op::Ready { interest: Interest::Read } => poll(&call, Poll::readable(socket)),
             Op::Ready { interest: Interest::Write } => poll(&call, Poll::writable(socket)),
@@ -111,11 +118,8 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
             Op::Sync { .. } | Op::Open { .. } => to_pool(header),
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => to_pool(header),
             Op::Close => close(&call, core),
-            Op::Exited => match process::wait_for(header, &mut *call.aside, core) {
-                Ok(()) => Issued::Waiting,
-                Err(error) => failed(error),
-            },
             Op::Raw => raw_call(&call, &buffers.raw, core),
+            Op::Exited => unreachable!("an operation of processes"),
             Op::PipeConnect | Op::RecvMessage => unreachable!("an operation of pipes"),
             Op::Post => unreachable!("a post goes to the port"),
             Op::Timer { .. } => unreachable!("a timer goes into its wheel"),
@@ -126,9 +130,9 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
 /// One operation on its way to the kernel.
 pub(super) struct Call {
     header: NonNull<Header>,
-    aside: *mut Aside,
+    pub(super) aside: *mut Aside,
     flags: *mut u32,
-    socket: SOCKET,
+    pub(super) socket: SOCKET,
 }
 
 impl Call {
@@ -155,7 +159,7 @@ impl Call {
     ///
     /// # Safety
     /// As `issue`; the call reads only what stays.
-    unsafe fn winsock(&self, call: impl FnOnce(*mut OVERLAPPED) -> i32) -> Issued {
+    pub(super) unsafe fn winsock(&self, call: impl FnOnce(*mut OVERLAPPED) -> i32) -> Issued {
         // SAFETY: as the caller promises.
         unsafe { self.win32(|overlapped| (call(overlapped) == 0).into()) }
     }
@@ -447,7 +451,7 @@ fn to_pool(header: NonNull<Header>) -> Issued {
 }
 
 /// An IP address as the kernel reads it.
-fn lower_address(address: &Address) -> Option<(SOCKADDR_INET, i32)> {
+pub(super) fn lower_address(address: &Address) -> Option<(SOCKADDR_INET, i32)> {
     let sock = socket2::SockAddr::from(address.ip()?);
     let mut addr = SOCKADDR_INET::default();
     let len = (sock.len() as usize).min(size_of::<SOCKADDR_INET>());

@@ -14,8 +14,9 @@ use windows_sys::Win32::Foundation::{
     GetLastError, HANDLE, INVALID_HANDLE_VALUE, NTSTATUS, STATUS_PENDING, WAIT_IO_COMPLETION, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_DISCONNECTEX, LPFN_TRANSMITFILE, SIO_GET_EXTENSION_FUNCTION_POINTER, SOCKADDR, SOCKET,
-    WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_DISCONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAID_TRANSMITFILE, WSAIoctl,
+    LPFN_ACCEPTEX, LPFN_CONNECTEX, LPFN_DISCONNECTEX, LPFN_TRANSMITFILE, LPFN_WSARECVMSG, SIO_GET_EXTENSION_FUNCTION_POINTER,
+    SOCKADDR, SOCKET, WSAID_ACCEPTEX, WSAID_CONNECTEX, WSAID_DISCONNECTEX, WSAID_GETACCEPTEXSOCKADDRS, WSAID_TRANSMITFILE,
+    WSAID_WSARECVMSG, WSAIoctl,
 };
 use windows_sys::Win32::Storage::FileSystem::{FILE_STORAGE_INFO, FileStorageInfo, GetFileInformationByHandleEx, GetFileSizeEx};
 use windows_sys::Win32::System::IO::{
@@ -25,6 +26,7 @@ use windows_sys::Win32::System::IO::{
 use windows_sys::Win32::System::Threading::INFINITE;
 use windows_sys::core::GUID;
 
+use super::alarm;
 use crate::error::{Code, Error};
 use crate::fs::alignment_hint;
 use crate::time::Wait;
@@ -83,15 +85,15 @@ impl Iocp {
     pub fn dequeue(&self, entries: &mut [OVERLAPPED_ENTRY], wait: Wait) -> Dequeued {
         let (mut taken, room) = (0, u32::try_from(entries.len()).unwrap_or(u32::MAX));
         // SAFETY: `entries` is writable for `room` entries.
-        let ok = unsafe {
+        let get = || unsafe {
             let port = self.0.as_raw_handle();
-            GetQueuedCompletionStatusEx(port, entries.as_mut_ptr(), room, &raw mut taken, millis(wait), 1)
+            match GetQueuedCompletionStatusEx(port, entries.as_mut_ptr(), room, &raw mut taken, millis(wait), 1) {
+                0 => GetLastError(),
+                _ => 0,
+            }
         };
-        if ok != 0 {
-            return Dequeued::Entries(taken as usize);
-        }
-        // SAFETY: a call without arguments.
-        match unsafe { GetLastError() } {
+        match alarm::noting(get, |error| *error == WAIT_IO_COMPLETION) {
+            0 => Dequeued::Entries(taken as usize),
             WAIT_TIMEOUT => Dequeued::TimedOut,
             WAIT_IO_COMPLETION => Dequeued::Alerted,
             error => Dequeued::Failed(Error::from_raw_os_error(error.cast_signed())),
@@ -198,6 +200,19 @@ pub(super) fn extensions(socket: SOCKET) -> Result<Extensions, Error> {
         }
     };
     Ok(*FOUND.get_or_init(|| found))
+}
+
+/// WSARecvMsg, looked up once, by a datagram socket.
+pub(super) fn receive_message(socket: SOCKET) -> Result<LPFN_WSARECVMSG, Error> {
+    static FOUND: OnceLock<LPFN_WSARECVMSG> = OnceLock::new();
+    match FOUND.get() {
+        Some(found) => Ok(*found),
+        None => {
+            // SAFETY: as above.
+            let found = unsafe { extension(socket, &WSAID_WSARECVMSG)? };
+            Ok(*FOUND.get_or_init(|| found))
+        }
+    }
 }
 
 /// # Safety

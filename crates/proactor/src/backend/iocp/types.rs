@@ -5,14 +5,14 @@ use std::os::windows::io::{AsRawHandle, AsRawSocket, OwnedHandle, OwnedSocket};
 use std::ptr::NonNull;
 
 use socket2::Socket;
-use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Networking::WinSock::{SOCKADDR_INET, TRANSMIT_FILE_BUFFERS, WSABUF};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::events::Waiter;
+use super::messages::Exchange;
 use super::sys::Poll;
 use crate::error::Code;
-use crate::op::{Header, Lane};
+use crate::op::{Boxed, Header, Lane};
 
 /// A WSABUF. Its length is kept in full width, so that one too long for the kernel is seen and not cut: the upper half
 /// lies in the four bytes that WSABUF leaves unused before its pointer.
@@ -97,7 +97,7 @@ pub(super) enum Stage {
     Held,
     /// In a blocking call on a thread of the pool.
     Running,
-    /// The system's pool waits for its process.
+    /// A thread waits for its object.
     Waiting,
     /// The kernel has it; its status tells when it is over.
     Kernel,
@@ -114,6 +114,8 @@ pub(super) enum Aside {
     Address { addr: SOCKADDR_INET, len: i32 },
     /// The socket to be accepted, and room for its first data and both its addresses.
     Accept { socket: Socket, area: Box<[u8]>, data: u32 },
+    /// A datagram with its headers.
+    Message(Boxed<Exchange>),
     /// What is sent before a file and after it.
     Around(TRANSMIT_FILE_BUFFERS),
     /// A list of buffers in one piece, where the kernel takes only one.
@@ -122,8 +124,6 @@ pub(super) enum Aside {
     Poll(Poll),
     /// The file to close, which the object has given up.
     Closing(OwnedHandle),
-    /// The wait for a process, registered with the system's pool.
-    Wait(HANDLE),
 }
 
 /// This backend's part of a block; OVERLAPPED first, so that its address is the block's.

@@ -9,12 +9,12 @@ use super::super::{epoll, process, uring};
 use super::lanes::Lanes;
 use super::pipes;
 use super::port::{Core, object_of};
-use super::start::{Asked, Hunger, NO_GROUP, broken_send, datagram, first_data};
+use super::start::{Asked, Hunger, NO_GROUP, broken_send, datagram, first_data, headed};
 use crate::deliver;
 use crate::error::{Code, Error};
 use crate::handle::Kind;
 use crate::net::{TcpStream, UnixStream};
-use crate::op::{Accepted, Address, Boxed, Datagram, Header, Lane as Side, Op, Value};
+use crate::op::{Accepted, Address, Boxed, Datagram, Header, Lane as Side, Message, Op, Value};
 
 /// What a completion of a lane's head comes to.
 enum Verdict {
@@ -243,7 +243,9 @@ fn verdict(lanes: &mut Lanes, header: NonNull<Header>, result: i32, sink: &mut s
             Verdict::Over(0, Ok(Value::Datagram(Boxed::new(Datagram { from: Address::Unnamed, truncated: false }))))
         }
         Op::RecvFrom => Verdict::Over(n, Ok(datagram(sys))),
-        Op::SendTo { .. } => over(n),
+        Op::RecvMsg if work.buffers.total() == 0 => Verdict::Over(0, Ok(Value::Message(Boxed::new(Message::default())))),
+        Op::RecvMsg => Verdict::Over(n, Ok(headed(sys))),
+        Op::SendTo { .. } | Op::SendMsg(_) => over(n),
         // There is room for more, or the peer has closed.
         Op::Transmit(_) | Op::Disconnect { reuse: true } => Verdict::Again,
         Op::Exited => Verdict::Over(0, Ok(Value::Exited(process::exited(lanes.fd)))),

@@ -8,7 +8,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::super::epoll::{self, RawBuf};
 use super::super::reuse::{self, Connection};
-use super::super::{blocking, transmit, uring};
+use super::super::{Control, blocking, transmit, uring};
 use super::lanes::Lanes;
 use super::leases::Leases;
 use super::pipes;
@@ -24,6 +24,7 @@ use crate::time::{NOWHERE, Place};
 pub(in crate::backend) struct Extra {
     pub message: libc::msghdr,
     pub name: socket2::SockAddr,
+    pub control: Control,
     /// The connection of an accept that waits for first data.
     pub child: Option<OwnedFd>,
 }
@@ -33,7 +34,7 @@ impl Extra {
         // SAFETY: all-zero is a valid empty message header, and a valid unnamed address.
         let (message, storage) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         // SAFETY: an address of no length.
-        Extra { message, name: unsafe { socket2::SockAddr::new(storage, 0) }, child: None }
+        Extra { message, name: unsafe { socket2::SockAddr::new(storage, 0) }, control: Control::empty(), child: None }
     }
 }
 
@@ -202,29 +203,41 @@ pub(super) fn ask(lanes: &mut Lanes, header: NonNull<Header>, leases: &mut Lease
         }
         Op::Send => send(lanes, work, sys),
         Op::RecvFrom if work.buffers.total() == 0 => poll(libc::POLLIN | libc::POLLRDHUP),
-        Op::RecvFrom => {
+        Op::RecvMsg if work.buffers.total() == 0 => poll(libc::POLLIN | libc::POLLRDHUP),
+        Op::RecvFrom | Op::RecvMsg => {
             let extra = sys.extra();
             // SAFETY: all-zero is a valid unnamed address; the kernel writes it, and its length into the header.
             extra.name = unsafe { socket2::SockAddr::new(std::mem::zeroed(), size_of::<libc::sockaddr_storage>() as u32) };
-            Asked::Submit(opcode::RecvMsg::new(fd, message(extra, &work.buffers)).build())
+            let message = message(extra, &work.buffers);
+            if matches!(work.op, Op::RecvMsg) {
+                extra.message.msg_control = extra.control.as_mut_ptr().cast();
+                extra.message.msg_controllen = Control::ROOM as _;
+            }
+            Asked::Submit(opcode::RecvMsg::new(fd, message).build())
         }
         Op::SendTo { to } => {
-            if work.buffers.count() > Buffers::BATCH {
-                let hint = "a datagram takes at most 64 buffers; use fewer";
-                return Asked::Done(0, Err(Error::new(Code::InvalidParameter).hint(hint)));
-            }
             let to = to.to_sock();
-            loop {
-                match work.buffers.with_rest(0, |bufs| epoll::send(lanes.fd, bufs, to.as_ref())) {
-                    Ok(n) => return done(n),
-                    Err(libc::EINTR) => {}
-                    Err(libc::EAGAIN) => break,
-                    Err(errno) => return failed(0, errno),
-                }
+            if let Some(asked) = send_datagram(work, |bufs| epoll::send(lanes.fd, bufs, to.as_ref())) {
+                return asked;
             }
             let extra = sys.extra();
             extra.name = to.unwrap_or_else(|| Extra::empty().name);
             Asked::Submit(opcode::SendMsg::new(fd, message(extra, &work.buffers)).flags(libc::MSG_NOSIGNAL as u32).build())
+        }
+        Op::SendMsg(headers) => {
+            let to = headers.to.map(socket2::SockAddr::from);
+            let extra = sys.extra();
+            extra.control.lower(headers);
+            if let Some(asked) = send_datagram(work, |bufs| epoll::send_msg(lanes.fd, bufs, to.as_ref(), &mut extra.control)) {
+                return asked;
+            }
+            extra.name = to.unwrap_or_else(|| Extra::empty().name);
+            let message = message(extra, &work.buffers);
+            if extra.control.len() > 0 {
+                extra.message.msg_control = extra.control.as_mut_ptr().cast();
+                extra.message.msg_controllen = extra.control.len() as _;
+            }
+            Asked::Submit(opcode::SendMsg::new(fd, message).flags(libc::MSG_NOSIGNAL as u32).build())
         }
         Op::Ready { interest: Interest::Read } | Op::Exited => poll(libc::POLLIN | libc::POLLRDHUP),
         Op::Ready { interest: Interest::Write } => poll(libc::POLLOUT),
@@ -267,6 +280,23 @@ fn message(extra: &mut Extra, buffers: &Buffers) -> *mut libc::msghdr {
     extra.message.msg_iov = RawBuf::iovecs(buffers.as_slice());
     extra.message.msg_iovlen = buffers.count() as _;
     &raw mut extra.message
+}
+
+/// Tries to send a datagram at once; `None` if there is no room for it yet.
+#[inline]
+fn send_datagram(work: &Work, mut send: impl FnMut(&[RawBuf]) -> Result<usize, i32>) -> Option<Asked> {
+    if work.buffers.count() > Buffers::BATCH {
+        let hint = "a datagram takes at most 64 buffers; use fewer";
+        return Some(Asked::Done(0, Err(Error::new(Code::InvalidParameter).hint(hint))));
+    }
+    loop {
+        match work.buffers.with_rest(0, &mut send) {
+            Ok(n) => return Some(done(n)),
+            Err(libc::EINTR) => {}
+            Err(libc::EAGAIN) => return None,
+            Err(errno) => return Some(failed(0, errno)),
+        }
+    }
 }
 
 /// Sends what is left: at once what the socket takes, the rest by the kernel.
@@ -318,14 +348,27 @@ fn shutdown(lanes: &mut Lanes, how: Shutdown) -> Asked {
 
 /// A datagram that came: its sender, and whether it was cut.
 pub(super) fn datagram(sys: &mut epoll::BlockState) -> Value {
+    let (from, truncated) = sender(sys.extra());
+    Value::Datagram(Boxed::new(Datagram { from, truncated }))
+}
+
+/// The same with what its headers say.
+pub(super) fn headed(sys: &mut epoll::BlockState) -> Value {
     let extra = sys.extra();
+    let (from, truncated) = sender(extra);
+    // Its type differs from one C library to the next.
+    let told: usize = extra.message.msg_controllen as _;
+    Value::Message(Boxed::new(extra.control.raise(told, from, truncated)))
+}
+
+fn sender(extra: &mut Extra) -> (Address, bool) {
     let truncated = extra.message.msg_flags & libc::MSG_TRUNC != 0;
     if extra.message.msg_name.is_null() {
-        return Value::Datagram(Boxed::new(Datagram { from: Address::Unnamed, truncated }));
+        return (Address::Unnamed, truncated);
     }
     // SAFETY: the kernel wrote that much of an address into the name's own storage.
     unsafe { extra.name.set_length(extra.message.msg_namelen) };
-    Value::Datagram(Boxed::new(Datagram { from: Address::from_sock(&extra.name), truncated }))
+    (Address::from_sock(&extra.name), truncated)
 }
 
 /// Waits for the first data of a connection that was accepted.

@@ -90,6 +90,8 @@ pub(in crate::backend) fn entry(header: NonNull<Header>) -> Result<squeue::Entry
             | Op::PipeConnect
             | Op::RecvFrom
             | Op::SendTo { .. }
+            | Op::RecvMsg
+            | Op::SendMsg(_)
             | Op::Ready { .. }
             | Op::Shutdown { .. }
             | Op::Disconnect { .. }
