@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | IDLE (null) | nothing waits, nobody drains | a push, whose caller sees to the drain |
 //! | BUSY | nothing waits, somebody drains | a push; the drainer's `take_or_rest`, to IDLE |
-//! | a node | the youngest of those that wait; somebody drains, or is about to | a push; the drainer's `take_or_rest`, to BUSY |
+//! | a node | the youngest of those that wait; somebody drains, or is about to | a push; the drainer's `take_or_rest`, to BUSY, or `abandon`, to IDLE |
 //!
 //! Every change is one read-modify-write with AcqRel, so that a drainer sees what the one before it left, and what pushers
 //! wrote to their nodes. A push may meet the same node as before, used again: then that is the youngest again, and all it
@@ -61,7 +61,7 @@ impl<N: Link> Chain<N> {
     pub fn take_or_rest(&self) -> Option<NonNull<N>> {
         loop {
             if self.word.load(Ordering::Relaxed) != Self::busy() {
-                return self.take();
+                return self.take(Self::busy());
             }
             if self.word.compare_exchange(Self::busy(), null_mut(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 return None;
@@ -69,8 +69,14 @@ impl<N: Link> Chain<N> {
         }
     }
 
-    fn take(&self) -> Option<NonNull<N>> {
-        let mut node = self.word.swap(Self::busy(), Ordering::AcqRel);
+    /// For who drains, and does no longer: all that waits, as `take_or_rest` gives it.
+    pub fn abandon(&self) -> Option<NonNull<N>> {
+        self.take(null_mut())
+    }
+
+    #[inline]
+    fn take(&self, leave: *mut N) -> Option<NonNull<N>> {
+        let mut node = self.word.swap(leave, Ordering::AcqRel);
         let mut oldest = null_mut();
         while node != Self::busy() && !node.is_null() {
             // SAFETY: the swap made all of the list the caller's; neither mark is a node.

@@ -199,7 +199,8 @@ impl Inner {
     /// Drops what is queued, uncalled, the youngest first, and cancels and drops what is pending.
     pub fn destroy(&self) {
         let mut queued = Vec::new();
-        loop {
+        // Others may post without end: no more than there are now, and the wake-up. What comes later the close drops.
+        for _ in 0..self.work.load(Ordering::SeqCst).saturating_add(1) {
             let mut slots = [None];
             if self.port.get(&mut Fetch::new(&mut slots), Wait::Poll).is_err() {
                 break;

@@ -136,10 +136,17 @@ impl<E: Executor> Turn<E> {
 impl<E: Executor> Drop for Turn<E> {
     fn drop(&mut self) {
         let Some(line) = self.0.take() else { return };
-        // SAFETY: this turn drains until there is nothing left.
-        while let Some(job) = unsafe { line.next() } {
-            crate::deliver::unharmed(|| drop(job));
-        }
+        // Others may post without end, and have turns of their own to drop, once this one is over.
+        // SAFETY: this turn drains until `abandon`, which gives jobs to nobody else.
+        let waiting = unsafe {
+            let ready = std::mem::replace(&mut *line.ready.get(), Jobs::new());
+            let mut waiting = Jobs::new();
+            if let Some(oldest) = line.chain.abandon() {
+                waiting.take_over(oldest);
+            }
+            [ready, waiting]
+        };
+        drop(waiting);
     }
 }
 
