@@ -30,6 +30,7 @@
 
 mod backend;
 mod buf;
+pub mod context;
 mod deliver;
 mod error;
 pub mod fs;
@@ -51,6 +52,10 @@ mod models;
 /// The names of Win32 and of Asio, and what stands for them here.
 #[doc = include_str!("../docs/win32.md")]
 pub mod win32 {}
+
+/// The names of Boost.Asio, and what stands for them here.
+#[doc = include_str!("../docs/asio.md")]
+pub mod asio {}
 
 /// The README's code is compiled with the other examples.
 #[cfg(doctest)]

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use proactor::context::{AnyExecutor, Executor, IoContext, IoExecutor, Strand};
 use proactor::fs::{File, OpenOptions};
 use proactor::net::{Headers, TcpListener, TcpStream, UdpSocket};
 use proactor::pool::Pool;
@@ -198,6 +199,7 @@ fn the_steady_state_allocates_nothing() {
     messages();
     timers();
     waits();
+    contexts();
 }
 
 fn messages() {
@@ -319,4 +321,60 @@ fn waits() {
         assert_eq!(sync::wait_one(&done, Duration::from_secs(5)), Ok(Waited::Signalled(0)));
         work.wait_for_callbacks().unwrap();
     });
+}
+
+fn contexts() {
+    static RAN: AtomicUsize = AtomicUsize::new(0);
+    let ran = || _ = RAN.fetch_add(1, Ordering::SeqCst);
+    let context = IoContext::new(1).unwrap();
+    let _guard = context.work_guard();
+    let executor = context.executor();
+    let (strand, any) = (Strand::new(executor.clone()), AnyExecutor::new(executor.clone()));
+    let nested = Strand::new(strand.clone());
+    counted("functions posted, dispatched and deferred in a context", || {
+        executor.post(ran);
+        executor.dispatch(ran);
+        let own = executor.clone();
+        executor.post(move || {
+            own.defer(ran);
+            own.dispatch(ran);
+        });
+        any.post(ran);
+        assert_eq!(context.poll().unwrap(), 5);
+    });
+    counted("functions on strands", || {
+        for _ in 0..3 {
+            strand.post(ran);
+            nested.post(ran);
+        }
+        let own = strand.clone();
+        executor.post(move || own.dispatch(ran));
+        context.poll().unwrap();
+    });
+
+    let timers = Timers::new();
+    context.associate(&timers).unwrap();
+    counted("timers with handlers on a strand", || {
+        timers.after(Duration::ZERO).on(&strand).then(|done| done.result.unwrap()).unwrap();
+        assert_eq!(context.run_one().unwrap(), 1);
+    });
+
+    // A thread that has no blocks yet: of a chain of functions, each of which posts the next, each takes the block that the one
+    // before it had. One is allocated, and the list that keeps it.
+    fn chain(executor: IoExecutor, left: usize) {
+        let next = executor.clone();
+        if left > 0 {
+            executor.post(move || chain(next, left - 1));
+        }
+    }
+    let made = std::thread::spawn(move || {
+        let _guard = context.work_guard();
+        assert_eq!(context.poll().unwrap(), 0);
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        chain(context.executor(), 100);
+        assert_eq!(context.poll().unwrap(), 100);
+        ALLOCATIONS.load(Ordering::SeqCst) - before
+    });
+    let made = made.join().unwrap();
+    assert!(made <= 2, "a handler's memory is not free before it runs: {made} allocations");
 }

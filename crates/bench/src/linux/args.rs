@@ -122,8 +122,8 @@ pub struct PostArgs {
     /// Rounds; each runs every contender once.
     #[arg(long, default_value_t = 7, value_parser = value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
-    /// The cases: flood, ping-pong [default: both].
-    #[arg(long, value_delimiter = ',', value_parser = ["flood", "ping-pong"])]
+    /// The cases: flood, ping-pong, strand [default: all].
+    #[arg(long, value_delimiter = ',', value_parser = ["flood", "ping-pong", "strand"])]
     pub only: Vec<String>,
     /// Items of one flood.
     #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u64).range(1..=20_000_000))]

@@ -24,6 +24,7 @@
 //! | `read_cached(object, buffers, offset, at_leisure)` | a file's bytes, if they are to be had without waiting, or the thread may wait in the call |
 //! | `while_blocked(f)` | runs `f`, which may block, with the calling worker's slot given to another |
 //! | `give_slot_up()` | the same until the value it gives is dropped |
+//! | `leave(port)` | the calling thread goes on to other things: the port no longer counts it, until its next `get` |
 //! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
 //! | `open_process`, `process_of`, `same_process` | an object whose `Exited` completes when that process has ended |
 //! | `create_pipe`, `open_pipe`, `pipe_pair` | an instance of a named pipe's server, its client's end, both ends of a nameless one |
@@ -115,6 +116,8 @@ use std::any::TypeId;
 #[derive(Clone, Copy)]
 pub(crate) struct Contract {
     pub block_type: Option<TypeId>,
+    /// Keys of its objects are `context::inner`'s.
+    pub is_context: bool,
     pub drop_key: unsafe fn(usize),
     /// Clones a key that stays.
     pub copy_key: unsafe fn(usize) -> usize,
@@ -122,7 +125,7 @@ pub(crate) struct Contract {
 
 impl Contract {
     /// The process's own port: no packets, no keys.
-    pub const NO_PACKETS: Contract = Contract { block_type: None, drop_key: |_| {}, copy_key: |key| key };
+    pub const NO_PACKETS: Contract = Contract { block_type: None, is_context: false, drop_key: |_| {}, copy_key: |key| key };
 }
 
 /// A port's settings, in plain numbers.

@@ -259,6 +259,17 @@ pub(crate) fn give_slot_up() -> Option<SlotGivenUp> {
     Some(SlotGivenUp { port, worker, stays: PhantomData })
 }
 
+/// The calling thread goes on to other things: its slot is another's, until its next `get`.
+pub(crate) fn leave(port: &Arc<Port>) {
+    let held = BINDING.try_with(|slot| match slot.try_borrow().as_deref() {
+        Ok(Some(binding)) => std::ptr::eq(binding.port.as_ptr(), Arc::as_ptr(port)) && binding.worker.quit(),
+        _ => false,
+    });
+    if held == Ok(true) {
+        port.slot_freed();
+    }
+}
+
 /// A worker's slot, given up while this lives. It is the thread's: not Send.
 pub(crate) struct SlotGivenUp {
     port: Arc<Port>,

@@ -7,15 +7,18 @@ use std::ptr::NonNull;
 
 use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
+use crate::context;
 use crate::error::{Code, Error, Refused};
-use crate::handle::Which;
+use crate::handle::{Handle, Home as HomeOf, Which};
 use crate::home::{Carries, Home};
 use crate::op::{Brings, Completion, Delivery, Done, Header, Layered, Operation, Ticket, alloc_block, begin, free_shell};
 
 /// What a handler's block carries.
-struct Handling<C, F> {
+pub(super) struct Handling<C, F, R> {
     cargo: C,
     handler: F,
+    /// Where the handler is to run, if not where its completion is taken.
+    pub route: R,
 }
 
 /// Frees the block and runs its handler.
@@ -27,13 +30,23 @@ pub(crate) type Run = unsafe fn(NonNull<Header>);
 /// # Safety
 /// As for [`Run`], of a block made for these types.
 unsafe fn run<C: Cargo, T: Brings, F: FnOnce(Completion<T, C::Back>)>(header: NonNull<Header>) {
+    // SAFETY: the caller's promise.
+    unsafe { call::<C, T, F, ()>(header) }
+}
+
+/// Calls the handler, whatever its route was.
+///
+/// # Safety
+/// As for [`Run`], of a block made for these types.
+pub(super) unsafe fn call<C: Cargo, T: Brings, F: FnOnce(Completion<T, C::Back>), R>(header: NonNull<Header>) {
     // SAFETY: the caller's promise. The cargo is read out once and the shell freed, before the handler: the operation it
     // starts takes the same memory. The backend initialized the bytes it counted.
     unsafe {
-        let layered = header.cast::<Layered<Handling<C, F>>>().as_ptr();
+        let layered = header.cast::<Layered<Handling<C, F, R>>>().as_ptr();
         let (bytes, result) = Done::take(&mut (*layered).header.work).typed();
-        let Handling { cargo, handler } = (&raw const (*layered).cargo).read();
+        let Handling { cargo, handler, route } = (&raw const (*layered).cargo).read();
         free_shell(header);
+        drop(route);
         handler(Completion { bytes, result, buffer: cargo.finish(bytes) });
     }
 }
@@ -79,46 +92,61 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
         F: FnOnce(Completion<T, C::Back>) + 'static,
         H: Carries<F>,
     {
-        let Operation { handle, op, cargo, .. } = self;
-        let header = alloc_block(Handling { cargo, handler });
-        // SAFETY: a fresh block, ours alone until it starts.
-        unsafe {
-            let layered = header.cast::<Layered<Handling<C, F>>>().as_ptr();
-            (*layered).cargo.cargo.lower(&mut LoweredBuffers(&mut (*layered).header.work.buffers));
-            let kind = op.kind();
-            let admitted = home_of(handle)
-                .map_err(|error| error.of(kind))
-                .and_then(|()| super::check_and_admit(handle, &op, &(*layered).header.work.buffers));
-            match admitted {
-                Ok(budget) => (*layered).header.work.budget = budget,
-                Err(error) => {
-                    let Handling { cargo, handler } = (&raw const (*layered).cargo).read();
-                    free_shell(header);
-                    let back = cargo.give_back();
-                    drop(handler);
-                    return Err(Refused { error, back });
-                }
+        start(self, handler, (), run::<C, T, F>)
+    }
+}
+
+/// Starts an operation whose block carries its handler, and what `run` needs besides.
+pub(super) fn start<C: Cargo, T, H: Home, F, R>(
+    operation: Operation<'_, C, T, H>,
+    handler: F,
+    route: R,
+    run: Run,
+) -> Result<Ticket, Refused<C::Back>> {
+    let Operation { handle, op, cargo, .. } = operation;
+    let header = alloc_block(Handling { cargo, handler, route });
+    // SAFETY: a fresh block, ours alone until it starts.
+    unsafe {
+        let layered = header.cast::<Layered<Handling<C, F, R>>>().as_ptr();
+        (*layered).cargo.cargo.lower(&mut LoweredBuffers(&mut (*layered).header.work.buffers));
+        let kind = op.kind();
+        let admitted = home_of(handle)
+            .map_err(|error| error.of(kind))
+            .and_then(|home| super::check_and_admit(handle, &op, &(*layered).header.work.buffers).map(|budget| (home, budget)));
+        let (home, budget) = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                let Handling { cargo, handler, route } = (&raw const (*layered).cargo).read();
+                free_shell(header);
+                let back = cargo.give_back();
+                drop((handler, route));
+                return Err(Refused { error, back });
             }
-            let delivery = Delivery::Handler(run::<C, T, F>);
-            let mut ticket = begin(&mut (*layered).header, op, Some(handle.object()), delivery);
-            ticket.place = backend::start(header);
-            // A close that swept the object before this start would leave the handler pending for ever.
-            if handle.home().is_some_and(|home| home.port.is_closed()) {
-                backend::cancel(handle, Which::Packets);
-            }
-            Ok(ticket)
+        };
+        (*layered).header.work.budget = budget;
+        let delivery = Delivery::Handler(run);
+        let mut ticket = begin(&mut (*layered).header, op, Some(handle.object()), delivery);
+        if let Some(context) = context::of_home(home) {
+            // Until its handler has returned.
+            context.work_started();
         }
+        ticket.place = backend::start(header);
+        // A close that swept the object before this start would leave the handler pending for ever.
+        if home.port.is_closed() {
+            backend::cancel(handle, Which::Packets);
+        }
+        Ok(ticket)
     }
 }
 
 /// Whether the object has a home where somebody runs handlers.
-fn home_of(handle: &crate::handle::Handle) -> Result<(), Error> {
+fn home_of(handle: &Handle) -> Result<&HomeOf, Error> {
     match handle.home() {
         Some(home) if home.port.contract().block_type.is_none() => Err(Error::new(Code::InvalidParameter).hint(
             "the object lives on the process's own port since its first operation, where nobody runs handlers; associate it with a port before that",
         )),
         Some(home) if home.port.is_closed() => Err(Error::new(Code::InvalidHandle).hint("the completion port is closed")),
-        Some(_) => Ok(()),
+        Some(home) => Ok(home),
         None => Err(Error::new(Code::InvalidParameter)
             .hint("associate the object with a completion port first: the handler runs in its threads")),
     }

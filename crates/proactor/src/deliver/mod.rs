@@ -8,6 +8,7 @@ mod after;
 mod blocking;
 mod future;
 pub(crate) mod handler;
+mod on;
 pub(crate) mod overlapped;
 pub(crate) mod packet;
 mod promise;
@@ -26,6 +27,7 @@ pub(crate) use after::After;
 #[allow(unused_imports, reason = "as there")]
 pub(crate) use after::Later;
 pub use future::block_on;
+pub use on::OnExecutor;
 pub use overlapped::Overlapped;
 pub use promise::{Promise, Promised, promise};
 

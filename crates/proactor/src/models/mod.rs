@@ -4,7 +4,7 @@
 //! RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p proactor --lib --release models
 //! ```
 //!
-//! Each model runs the library's own words (`Ownership`, `Shared`, `Event`, `Core`, `Group`, `Record`, `Queue`, `Gate`, `Wake`,
+//! Each model runs the library's own words (`Ownership`, `Shared`, `Event`, `Core`, `Chain`, `Group`, `Record`, `Queue`, `Gate`, `Wake`,
 //! `Worker`, `Segments`); only what the kernel does is made up: the socket, the poll, the futex (`backend/epoll/futex.rs`).
 //! A wake that never comes is a deadlock, which loom reports. Each file names the changes to the library that were seen to
 //! fail in it: a model that cannot fail proves nothing.
@@ -16,6 +16,7 @@
 
 mod all;
 mod apc;
+mod chain;
 mod event;
 mod gate;
 mod lane;

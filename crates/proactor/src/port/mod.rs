@@ -31,9 +31,10 @@ use crate::sync::waitable::sealed::Sealed;
 use crate::time::Wait;
 
 /// What the untyped machinery is told of a port.
-fn contract<K: Key>(block_type: Option<TypeId>) -> Contract {
+pub(crate) fn contract<K: Key>(block_type: Option<TypeId>) -> Contract {
     Contract {
         block_type,
+        is_context: false,
         // SAFETY: whoever calls it passes a key in the raw form `K::into_raw` gave, once.
         drop_key: |raw| drop(unsafe { K::from_raw(raw) }),
         // SAFETY: whoever calls it has such a key, and keeps it.

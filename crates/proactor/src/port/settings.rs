@@ -58,7 +58,7 @@ impl Settings {
     }
 
     /// With nothing left to look up.
-    pub(super) fn plan(&self) -> backend::Plan {
+    pub(crate) fn plan(&self) -> backend::Plan {
         let concurrency = match self.concurrency {
             Concurrency::Cores => std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
             Concurrency::Threads(n) => n.clamp(1, 1_000_000),

@@ -132,9 +132,12 @@ impl<H: Home> Timers<H> {
     fn post(&self, at: u64, token: usize) -> Result<Ticket, Error> {
         let handle = self.handle();
         backend::check_fork()?;
-        let home = handle.home().filter(|home| home.port.contract().block_type.is_some());
+        let home = handle.home().filter(|home| {
+            let contract = home.port.contract();
+            contract.block_type.is_some() && !contract.is_context
+        });
         let (Some(home), Some(timing)) = (home, handle.sys.timing()) else {
-            let hint = "associate the timers with a completion port first";
+            let hint = "associate the timers with a completion port first (of a context, start them with .then)";
             return Err(Error::new(Code::InvalidParameter).hint(hint).of(OpKind::Timer));
         };
         let closed = || Error::new(Code::InvalidHandle).hint("the completion port is closed").of(OpKind::Timer);

@@ -83,8 +83,11 @@ mod shared {
     mod any_worker;
     mod association_by_reference;
     mod closed_under_a_wait;
+    mod contexts;
+    mod executors;
     mod gate;
     mod nobody_in_get;
+    mod strands;
     mod thread_pool;
     mod thread_pool_io;
     mod thread_pool_timers;

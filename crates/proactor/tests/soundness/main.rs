@@ -7,6 +7,7 @@
 
 mod alone;
 mod at_random;
+mod contexts;
 mod drops;
 mod live;
 mod storms;

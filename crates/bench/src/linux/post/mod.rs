@@ -4,9 +4,11 @@
 //! |---|---|---|---|
 //! | flood | a poster on the first core and a taker on the last; then a second pair, the other way round | ns per item, from the first post to the last taken | crossbeam-channel, unbounded |
 //! | ping-pong | two on the first core | ns per round trip | an eventfd in an epoll instance, each way |
+//! | strand | one, which posts functions to a context and runs them | ns per function | the same without a strand |
 
 mod flood;
 mod ping_pong;
+mod strand;
 
 use std::io;
 
@@ -32,6 +34,12 @@ pub fn run(args: &PostArgs) -> io::Result<()> {
         println!("ping-pong, two threads on one core: {} round trips, {} rounds", args.trips, args.rounds);
         let bases = ["eventfd+epoll", "eventfd+epoll, edge"];
         case(args.rounds, args.trips, &["ns per round trip"], ping_pong::CONTENDERS, &bases)?;
+    }
+    if args.runs("strand") {
+        println!("functions of a context, 64 at a time, one thread: {} of them, {} rounds", args.items, args.rounds);
+        case(args.rounds, args.items, &["ns per function"], strand::BURSTS, &["post"])?;
+        println!("functions of a context, each posts the next, one thread: {} of them, {} rounds", args.items, args.rounds);
+        case(args.rounds, args.items, &["ns per function"], strand::CHAINS, &["post"])?;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ mod timing;
 mod types;
 mod watched;
 
-pub(crate) use super::worker::{SlotGivenUp, give_slot_up, while_blocked};
+pub(crate) use super::worker::{SlotGivenUp, give_slot_up, leave, while_blocked};
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
 pub(in crate::backend) use files::{at_once, has_uring, lacks};
 pub(crate) use files::{choice, set_choice};

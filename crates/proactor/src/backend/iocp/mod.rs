@@ -16,6 +16,7 @@
 //! | `messages.rs` | datagrams with their headers |
 //! | `multi.rs` | operations of many completions |
 //! | `port.rs`, `inside.rs`, `closing.rs` | the port, the threads inside its `get`, its end |
+//! | `leaving.rs` | how a thread stops to count against a port |
 //! | `route.rs` | the ways to a port, and what a thread's own port is |
 //! | `watch.rs` | the port as an object that threads wait for |
 //! | `issuer.rs`, `events.rs` | who starts overlapped operations, and who finishes them |
@@ -52,6 +53,7 @@ mod inside;
 mod issuer;
 mod lanes;
 mod messages;
+mod leaving;
 mod multi;
 mod object;
 mod owner;
@@ -73,6 +75,7 @@ pub(crate) use codes::code_of;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
+pub(crate) use leaving::leave;
 pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use pipe::{create_pipe, open_pipe, pipe_pair};
 pub(crate) use port::Port;
