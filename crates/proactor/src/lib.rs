@@ -30,6 +30,7 @@
 
 mod backend;
 mod buf;
+mod cancel;
 mod deliver;
 mod error;
 pub mod fs;
@@ -65,6 +66,7 @@ pub use buf::{
     FillTarget, Gather, GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut,
     WithinMut, within, within_list, within_list_mut, within_mut,
 };
+pub use cancel::{CancelToken, Cancellation, Cancelled};
 pub use deliver::{Overlapped, Promise, Promised, block_on, promise};
 pub use error::{Code, Error, Refused};
 pub use handle::{AsObject, Limits};

@@ -5,6 +5,7 @@
 
 use std::ptr::NonNull;
 
+use super::modifiers::launch;
 use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
 use crate::error::{Code, Error, Refused};
@@ -79,7 +80,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
         F: FnOnce(Completion<T, C::Back>) + 'static,
         H: Carries<F>,
     {
-        let Operation { handle, op, cargo, .. } = self;
+        let Operation { handle, op, cargo, modifiers, .. } = self;
         let header = alloc_block(Handling { cargo, handler });
         // SAFETY: a fresh block, ours alone until it starts.
         unsafe {
@@ -88,6 +89,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
             let kind = op.kind();
             let admitted = home_of(handle)
                 .map_err(|error| error.of(kind))
+                .and_then(|()| modifiers.check(handle))
                 .and_then(|()| super::check_and_admit(handle, &op, &(*layered).header.work.buffers));
             match admitted {
                 Ok(budget) => (*layered).header.work.budget = budget,
@@ -101,7 +103,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
             }
             let delivery = Delivery::Handler(run::<C, T, F>);
             let mut ticket = begin(&mut (*layered).header, op, Some(handle.object()), delivery);
-            ticket.place = backend::start(header);
+            ticket.place = launch(header, handle, modifiers);
             // A close that swept the object before this start would leave the handler pending for ever.
             if handle.home().is_some_and(|home| home.port.is_closed()) {
                 backend::cancel(handle, Which::Packets);

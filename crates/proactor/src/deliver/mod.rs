@@ -8,6 +8,7 @@ mod after;
 mod blocking;
 mod future;
 pub(crate) mod handler;
+mod modifiers;
 pub(crate) mod overlapped;
 pub(crate) mod packet;
 mod promise;
@@ -26,6 +27,7 @@ pub(crate) use after::After;
 #[allow(unused_imports, reason = "as there")]
 pub(crate) use after::Later;
 pub use future::block_on;
+pub(crate) use modifiers::{Attached, Modifiers, guarded, passed};
 pub use overlapped::Overlapped;
 pub use promise::{Promise, Promised, promise};
 
@@ -50,6 +52,9 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
         let budget = std::mem::take(&mut (*block).work.budget);
         if let (Some(object), true) = ((*block).object, budget > 0) {
             object.as_ref().sent(budget);
+        }
+        if (*block).attached.is_some() {
+            modifiers::undo(header);
         }
         match &(*block).delivery {
             Delivery::Packet | Delivery::Part | Delivery::Handler(_) => packets.packet(Entry::of_block(header)),

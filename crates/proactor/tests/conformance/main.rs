@@ -56,6 +56,7 @@ mod futures;
 mod getting;
 mod getting_many;
 mod handlers;
+mod modifiers;
 mod operation_block;
 mod own_calls;
 mod pipes;

@@ -60,6 +60,8 @@ mod getting;
 mod getting_many;
 #[path = "../conformance/handlers.rs"]
 mod handlers;
+#[path = "../conformance/modifiers.rs"]
+mod modifiers;
 #[path = "../conformance/operation_block.rs"]
 mod operation_block;
 #[path = "../conformance/own_calls.rs"]

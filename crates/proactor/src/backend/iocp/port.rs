@@ -59,6 +59,7 @@ pub(crate) struct Port {
     objects: Mutex<Vec<Weak<Core>>>,
     /// The same of timers.
     pub(super) timings: Mutex<Vec<Weak<Timing>>>,
+    pub(super) deadlines: OnceLock<Arc<Timing>>,
     pub(super) owner: Owner,
     pub(super) this: Weak<Port>,
 }
@@ -133,6 +134,7 @@ impl Port {
             stows: AtomicBool::new(false),
             objects: Mutex::default(),
             timings: Mutex::default(),
+            deadlines: OnceLock::new(),
             owner: Owner::new(serves),
             this: this.clone(),
         }))
