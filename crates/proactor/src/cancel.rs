@@ -10,10 +10,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-use crate::backend::{self, Owner};
+use crate::backend::{self, OwnThread};
 use crate::handle::{Kept, Object, Which};
 use crate::op::{Op, Ticket};
 
@@ -59,7 +59,7 @@ impl Op {
 /// Who is told of a cancel.
 enum Member {
     Free(u32),
-    Operation { object: NonNull<Object>, ticket: Ticket, harm: Cancellation, owner: Option<Owner> },
+    Operation { object: NonNull<Object>, ticket: Ticket, harm: Cancellation, owner: Option<OwnThread> },
     Task(Waker),
     Child(Weak<Tree>),
 }
@@ -111,7 +111,7 @@ pub(crate) struct Tree {
 struct Found {
     operations: Vec<(Kept, Ticket)>,
     tasks: Vec<Waker>,
-    owners: Vec<Owner>,
+    owners: Vec<OwnThread>,
     children: Vec<Arc<Tree>>,
 }
 
@@ -137,7 +137,7 @@ impl Tree {
     /// Lists an operation; `None`: it is cancelled already.
     ///
     /// Contract: the object is alive until `leave`, and `owner` is who alone may touch it.
-    pub fn enter(&self, object: NonNull<Object>, ticket: Ticket, harm: Cancellation, owner: Option<Owner>) -> Option<u32> {
+    pub fn enter(&self, object: NonNull<Object>, ticket: Ticket, harm: Cancellation, owner: Option<OwnThread>) -> Option<u32> {
         let mut members = self.lock();
         (!self.cancels(harm)).then(|| members.add(Member::Operation { object, ticket, harm, owner }))
     }
@@ -146,6 +146,12 @@ impl Tree {
         let left = self.lock().remove(at);
         // A waker's drop is user code.
         drop(left);
+    }
+
+    /// One that is cancelled already, for what only wants its delivery.
+    pub fn cancelled() -> &'static Arc<Tree> {
+        static CANCELLED: OnceLock<Arc<Tree>> = OnceLock::new();
+        CANCELLED.get_or_init(|| Arc::new(Tree::new(Cancellation::Terminal as u8, None)))
     }
 
     /// Cancels it and its children.

@@ -172,6 +172,14 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// A user's handle, if there is still one.
+    pub fn upgrade(&self) -> Option<Handle> {
+        let add = |users: u32| users.checked_add(1).filter(|_| users > 0);
+        self.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok().map(|_| Handle(self.0))
+    }
+}
+
 impl std::ops::Deref for Kept {
     type Target = Object;
     fn deref(&self) -> &Object {

@@ -31,6 +31,7 @@
 mod backend;
 mod buf;
 mod cancel;
+pub mod compose;
 mod deliver;
 mod error;
 pub mod fs;

@@ -174,10 +174,10 @@ impl PortRef {
     }
 
     /// Who alone may touch the port's objects.
-    pub fn owner(&self) -> Option<Owner> {
+    pub fn own_thread(&self) -> Option<OwnThread> {
         match self {
             PortRef::Shared(_) => None,
-            PortRef::Local(port) => Some(Owner { thread: thread_number(), remote: port.remote() }),
+            PortRef::Local(port) => Some(OwnThread { thread: thread_number(), remote: port.remote() }),
         }
     }
 
@@ -192,17 +192,17 @@ impl PortRef {
 
 /// The thread that alone may touch a port's objects, and a way to have it do something.
 #[derive(Clone)]
-pub(crate) struct Owner {
+pub(crate) struct OwnThread {
     thread: u64,
     remote: Arc<local::Remote>,
 }
 
-impl Owner {
+impl OwnThread {
     pub fn is_here(&self) -> bool {
         self.thread == thread_number()
     }
 
-    pub fn is(&self, other: &Owner) -> bool {
+    pub fn is(&self, other: &OwnThread) -> bool {
         Arc::ptr_eq(&self.remote, &other.remote)
     }
 

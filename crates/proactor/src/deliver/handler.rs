@@ -80,6 +80,18 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
         F: FnOnce(Completion<T, C::Back>) + 'static,
         H: Carries<F>,
     {
+        // SAFETY: the bound says that the home carries it.
+        unsafe { self.then_or(handler) }.map_err(|(error, back, _)| Refused { error, back })
+    }
+
+    /// As [`then`](Operation::then); a refused operation gives the closure back, too.
+    ///
+    /// # Safety
+    /// `H: Carries<F>`, but for what of `F` moves to another thread only by an unsafe promise of its own.
+    pub(crate) unsafe fn then_or<F>(self, handler: F) -> Result<Ticket, (Error, C::Back, F)>
+    where
+        F: FnOnce(Completion<T, C::Back>) + 'static,
+    {
         let Operation { handle, op, cargo, modifiers, .. } = self;
         let header = alloc_block(Handling { cargo, handler });
         // SAFETY: a fresh block, ours alone until it starts.
@@ -96,9 +108,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
                 Err(error) => {
                     let Handling { cargo, handler } = (&raw const (*layered).cargo).read();
                     free_shell(header);
-                    let back = cargo.give_back();
-                    drop(handler);
-                    return Err(Refused { error, back });
+                    return Err((error, cargo.give_back(), handler));
                 }
             }
             let delivery = Delivery::Handler(run::<C, T, F>);

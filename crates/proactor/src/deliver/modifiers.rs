@@ -16,7 +16,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::backend;
-use crate::cancel::{CancelToken, Tree};
+use crate::cancel::{CancelToken, Cancellation, Tree};
 use crate::error::{Code, Error};
 use crate::handle::{Handle, Kept, Which};
 use crate::home::Home;
@@ -28,14 +28,17 @@ const AGAIN: u64 = 1_000_000;
 const MOST_DOUBLINGS: u32 = 10;
 
 /// What is asked, before the start.
+#[derive(Clone)]
 pub(crate) struct Modifiers {
     /// In nanoseconds of this process's clock.
-    deadline: u64,
-    token: Option<Arc<Tree>>,
+    pub(crate) deadline: u64,
+    pub(crate) token: Option<Arc<Tree>>,
+    /// The least that a cancel must put up with, besides what the operation itself asks.
+    pub(crate) harm: Cancellation,
 }
 
 impl Modifiers {
-    pub const NONE: Modifiers = Modifiers { deadline: NEVER, token: None };
+    pub const NONE: Modifiers = Modifiers { deadline: NEVER, token: None, harm: Cancellation::Total };
 
     #[inline]
     pub fn is_none(&self) -> bool {
@@ -85,16 +88,16 @@ pub(crate) unsafe fn launch(header: NonNull<Header>, handle: &Handle, modifiers:
 /// As `launch`.
 #[inline(never)]
 unsafe fn launch_modified(header: NonNull<Header>, handle: &Handle, modifiers: Modifiers) -> Place {
-    let Modifiers { deadline, token } = modifiers;
+    let Modifiers { deadline, token, harm } = modifiers;
     // SAFETY: the block is the caller's until it is started; what is attached then is guarded by the locks named above.
     unsafe {
         let block = header.as_ptr();
         let mut ticket = Ticket { block: block.addr(), sequence: (*block).work.sequence, place: NOWHERE };
-        let harm = (*block).work.op.harm();
+        let harm = (*block).work.op.harm().max(harm);
         let Some(home) = handle.home() else { unreachable!("an operation was begun on an object without a home") };
         let member = match &token {
             None => None,
-            Some(tree) => match tree.enter(handle.object(), ticket, harm, home.port.owner()) {
+            Some(tree) => match tree.enter(handle.object(), ticket, harm, home.port.own_thread()) {
                 Some(index) => Some((tree.clone(), index)),
                 None => {
                     backend::end(header, Error::new(Code::Cancelled));

@@ -37,6 +37,14 @@ impl<'o, C, T, H: Home> Operation<'o, C, T, H> {
     }
 }
 
+impl<'o, C, T, H: Home> Operation<'o, C, T, H> {
+    /// The same with its buffers carried in another way.
+    pub(crate) fn map_cargo<D>(self, map: impl FnOnce(C) -> D) -> Operation<'o, D, T, H> {
+        let Operation { handle, op, cargo, modifiers, .. } = self;
+        Operation { handle, op, cargo: map(cargo), modifiers, brings: PhantomData, home: PhantomData }
+    }
+}
+
 impl<C, T, H: Home> std::fmt::Debug for Operation<'_, C, T, H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} on {:?}", self.op.kind(), self.handle)

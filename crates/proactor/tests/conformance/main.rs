@@ -40,6 +40,7 @@ mod apcs;
 mod blocking;
 mod cancelling;
 mod closing;
+mod composed;
 mod connecting;
 mod creating_and_associating;
 mod datagrams;

@@ -29,6 +29,8 @@ mod blocking;
 mod cancelling;
 #[path = "../conformance/closing.rs"]
 mod closing;
+#[path = "../conformance/composed.rs"]
+mod composed;
 #[path = "../conformance/connecting.rs"]
 mod connecting;
 #[path = "../conformance/creating_and_associating.rs"]

@@ -304,7 +304,7 @@ impl Port {
     }
 
     /// Whether the calling thread may drop whatever comes through this port.
-    fn is_at_home(&self) -> bool {
+    pub(super) fn is_at_home(&self) -> bool {
         !matches!(self.serves, Serves::Owner(owner) if owner != std::thread::current().id())
     }
 

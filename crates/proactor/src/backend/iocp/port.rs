@@ -11,8 +11,8 @@
 use std::collections::VecDeque;
 use std::os::windows::io::BorrowedHandle;
 use std::ptr::NonNull;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{OnceLock, Weak};
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
