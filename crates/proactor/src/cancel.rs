@@ -160,7 +160,7 @@ impl Tree {
         while let Some(tree) = trees.pop_front() {
             let mut found = Found::default();
             {
-                let members = tree.lock();
+                let mut members = tree.lock();
                 if tree.level() >= level {
                     continue;
                 }
@@ -190,10 +190,10 @@ impl Tree {
 }
 
 impl Members {
-    fn find(&self, level: u8, found: &mut Found) {
-        for member in &self.list {
+    fn find(&mut self, level: u8, found: &mut Found) {
+        for member in &mut self.list {
             match member {
-                Member::Operation { object, ticket, harm, owner } if *harm as u8 <= level => match owner {
+                Member::Operation { object, ticket, harm, owner } if *harm as u8 <= level => match &*owner {
                     Some(owner) if !owner.is_here() => {
                         if !found.owners.iter().any(|other| other.is(owner)) {
                             found.owners.push(owner.clone());
@@ -202,7 +202,7 @@ impl Members {
                     // SAFETY: listed, so alive, and this thread may touch it.
                     _ => found.operations.push((unsafe { Kept::new(*object) }, *ticket)),
                 },
-                Member::Task(waker) => found.tasks.push(waker.clone()),
+                Member::Task(waker) => found.tasks.push(std::mem::replace(waker, Waker::noop().clone())),
                 Member::Child(child) => found.children.extend(child.upgrade()),
                 Member::Operation { .. } | Member::Free(_) => {}
             }

@@ -31,10 +31,12 @@
 mod backend;
 mod buf;
 mod cancel;
+pub mod channel;
 pub mod compose;
 mod deliver;
 mod error;
 pub mod fs;
+pub mod group;
 mod handle;
 mod home;
 pub mod net;

@@ -27,6 +27,7 @@ pub(crate) use after::After;
 #[allow(unused_imports, reason = "as there")]
 pub(crate) use after::Later;
 pub use future::block_on;
+pub(crate) use future::block_until;
 pub(crate) use modifiers::{Attached, Modifiers, guarded, passed};
 pub use overlapped::Overlapped;
 pub use promise::{Promise, Promised, promise};

@@ -276,10 +276,10 @@ fn accepts_timers_and_accepts_of_many_have_their_time_too() {
     packet(listener.accept().timeout(SHORT / 3), block(1, 0));
     packet(timers.after(LONG).timeout(SHORT / 2), block(2, 0));
     packet(listener.accept_multi().timeout(SHORT), block(3, 0));
-    for tag in 1..=3 {
-        let (packet, code) = failure(&port);
-        assert_eq!((code, packet.block.unwrap().tag), (Code::WaitTimeout, tag));
-    }
+    // A busy machine may tell of all of them at once.
+    let mut tags = [0; 3].map(|_| failure(&port)).map(|(packet, code)| (code, packet.block.unwrap().tag));
+    tags.sort_by_key(|(_, tag)| *tag);
+    assert_eq!(tags, [1, 2, 3].map(|tag| (Code::WaitTimeout, tag)));
     let token = CancelToken::new();
     packet(timers.after(LONG).cancel_on(&token), block(4, 0));
     packet(listener.accept_multi().cancel_on(&token), block(5, 0));

@@ -27,6 +27,8 @@ mod apcs;
 mod blocking;
 #[path = "../conformance/cancelling.rs"]
 mod cancelling;
+#[path = "../conformance/channels.rs"]
+mod channels;
 #[path = "../conformance/closing.rs"]
 mod closing;
 #[path = "../conformance/composed.rs"]
@@ -60,6 +62,8 @@ mod futures;
 mod getting;
 #[path = "../conformance/getting_many.rs"]
 mod getting_many;
+#[path = "../conformance/groups.rs"]
+mod groups;
 #[path = "../conformance/handlers.rs"]
 mod handlers;
 #[path = "../conformance/modifiers.rs"]
