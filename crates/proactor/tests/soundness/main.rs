@@ -9,6 +9,7 @@ mod alone;
 mod at_random;
 mod drops;
 mod live;
+mod modifiers;
 mod storms;
 mod teardown;
 mod timers;
