@@ -63,6 +63,10 @@ pub enum Code {
     WaitTimeout,
     /// The port was closed during the wait (735).
     Abandoned,
+    /// The stream or file ended before as many bytes had come as were asked for (38).
+    EndOfFile,
+    /// So many bytes came as may, and what was looked for was not among them (122).
+    LimitReached,
     /// A pipe or socket whose other end is gone (109).
     BrokenPipe,
     /// Every instance of the named pipe is taken (231).
@@ -147,6 +151,10 @@ impl Code {
             Code::Incomplete => (996, 996, K::WouldBlock, "the operation is still pending; wait for it"),
             Code::WaitTimeout => (258, 258, K::TimedOut, "the wait timed out; nothing was taken"),
             Code::Abandoned => (735, 735, K::BrokenPipe, "the completion port was closed during the wait"),
+            Code::EndOfFile => (38, 38, K::UnexpectedEof, "the stream ended before all the bytes asked for had come"),
+            Code::LimitReached => {
+                (122, 122, K::InvalidData, "what was looked for did not come within the limit; raise it, or close the stream")
+            }
             Code::BrokenPipe => (109, 109, K::BrokenPipe, "the other end is gone"),
             Code::PipeBusy => {
                 (231, 231, K::ResourceBusy, "every instance of the pipe is taken; wait for one, or try again later")

@@ -7,11 +7,12 @@
 //! | count | +1 | −1 | at zero |
 //! |---|---|---|---|
 //! | `users` | a handle is made or cloned | a handle is dropped | `backend::close`, then the users' one operation count goes |
-//! | `operations` | an operation is admitted | its completion is consumed (packet dequeued, handle taken, block freed) | the object is freed |
+//! | `operations` | an operation is admitted | its completion is consumed (packet dequeued, handle taken, block freed) | the object is freed, unless kept |
+//! | its high half | a deadline or token is about to cancel an operation ([`Kept`]) | it has | the object is freed, if the operations are gone |
 
 use std::net::SocketAddr;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use crate::backend;
@@ -120,7 +121,8 @@ pub(crate) struct Object {
 
 /// The operation count. Where one thread does all the counting it need not pay for atomic changes.
 struct Count {
-    value: AtomicU32,
+    /// Operations in the low half; in the high half who else keeps the memory for a moment, which is in nobody's way.
+    value: AtomicU64,
     /// Set before the object's first operation.
     of_one_thread: AtomicBool,
 }
@@ -128,29 +130,72 @@ struct Count {
 impl Count {
     /// One more; how many there were.
     #[inline]
-    fn add(&self) -> u32 {
+    fn add(&self, one: u64) -> u32 {
         if !self.of_one_thread.load(Ordering::Relaxed) {
-            return self.value.fetch_add(1, Ordering::Relaxed);
+            return self.value.fetch_add(one, Ordering::Relaxed) as u32;
         }
         let old = self.value.load(Ordering::Relaxed);
-        self.value.store(old + 1, Ordering::Relaxed);
-        old
+        self.value.store(old + one, Ordering::Relaxed);
+        old as u32
     }
 
     /// One less; whether it was the last, and the caller sees all that the others did.
     #[inline]
-    fn take(&self) -> bool {
+    fn take(&self, one: u64) -> bool {
         if self.of_one_thread.load(Ordering::Relaxed) {
-            let left = self.value.load(Ordering::Relaxed) - 1;
+            let left = self.value.load(Ordering::Relaxed) - one;
             self.value.store(left, Ordering::Relaxed);
             return left == 0;
         }
-        let last = self.value.fetch_sub(1, Ordering::Release) == 1;
+        let last = self.value.fetch_sub(one, Ordering::Release) == one;
         if last {
             // As a fence, and the thread sanitizer understands it.
             self.value.load(Ordering::Acquire);
         }
         last
+    }
+}
+
+const OPERATION: u64 = 1;
+const KEEPER: u64 = 1 << 32;
+
+/// Keeps an object's memory for a moment, without counting as an operation in flight. On the object's own thread, if it has one.
+pub(crate) struct Kept(NonNull<Object>);
+
+impl Kept {
+    /// # Safety
+    /// The object is alive, and the calling thread may touch it.
+    pub unsafe fn new(object: NonNull<Object>) -> Kept {
+        // SAFETY: the caller's promise.
+        unsafe { object.as_ref() }.operations.add(KEEPER);
+        Kept(object)
+    }
+}
+
+impl Kept {
+    /// A user's handle, if there is still one.
+    pub fn upgrade(&self) -> Option<Handle> {
+        let add = |users: u32| users.checked_add(1).filter(|_| users > 0);
+        self.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok().map(|_| Handle(self.0))
+    }
+}
+
+impl std::ops::Deref for Kept {
+    type Target = Object;
+    fn deref(&self) -> &Object {
+        // SAFETY: kept.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: this keeper's share is given up; whoever gives up the last one frees the object.
+        unsafe {
+            if self.0.as_ref().operations.take(KEEPER) {
+                drop(Box::from_raw(self.0.as_ptr()));
+            }
+        }
     }
 }
 
@@ -184,7 +229,7 @@ impl Object {
     pub unsafe fn operation_ended(object: NonNull<Object>) {
         // SAFETY: alive, as the caller's count says. After the subtraction it is touched only by whoever reached zero.
         unsafe {
-            if object.as_ref().operations.take() {
+            if object.as_ref().operations.take(OPERATION) {
                 drop(Box::from_raw(object.as_ptr()));
             }
         }
@@ -229,8 +274,8 @@ impl Object {
             self.may_close()?;
         }
         // One count is the users' own.
-        if self.operations.add() > self.most_operations.load(Ordering::Relaxed) {
-            self.operations.take();
+        if self.operations.add(OPERATION) > self.most_operations.load(Ordering::Relaxed) {
+            self.operations.take(OPERATION);
             return Err(Error::new(Code::TooManyOperations).of(op.kind()));
         }
         let most = self.most_send_bytes.load(Ordering::Relaxed);
@@ -244,7 +289,7 @@ impl Object {
         let queued = self.send_bytes.fetch_add(bytes, Ordering::Relaxed);
         if queued > 0 && queued.saturating_add(bytes) > most {
             self.send_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.operations.take();
+            self.operations.take(OPERATION);
             return Err(Error::new(Code::TooManyBytesQueued).of(op.kind()));
         }
         Ok(bytes)
@@ -252,7 +297,7 @@ impl Object {
 
     /// A completion of an operation that goes on has its own hold on the object.
     pub fn operation_added(&self) {
-        self.operations.add();
+        self.operations.add(OPERATION);
     }
 
     /// Whether the descriptor may go while its object stays. The caller borrows the only handle exclusively, so neither
@@ -275,7 +320,7 @@ impl Object {
 
     /// Operations started and not yet consumed.
     pub fn in_flight(&self) -> u32 {
-        self.operations.value.load(Ordering::Acquire) - 1
+        self.operations.value.load(Ordering::Acquire) as u32 - 1
     }
 }
 
@@ -292,7 +337,7 @@ impl Handle {
         let limits = Limits::default();
         Handle(NonNull::from(Box::leak(Box::new(Object {
             users: AtomicU32::new(1),
-            operations: Count { value: AtomicU32::new(1), of_one_thread: AtomicBool::new(false) },
+            operations: Count { value: AtomicU64::new(1), of_one_thread: AtomicBool::new(false) },
             kind,
             home: OnceLock::new(),
             homing: Mutex::new(()),

@@ -31,9 +31,13 @@
 mod backend;
 mod buf;
 pub mod context;
+mod cancel;
+pub mod channel;
+pub mod compose;
 mod deliver;
 mod error;
 pub mod fs;
+pub mod group;
 mod handle;
 mod home;
 pub mod net;
@@ -68,6 +72,7 @@ pub use buf::{
     FillTarget, Gather, GatherMut, IoBuf, IoBufMut, Multi, NoBuffer, PoolBuf, Project, Slice, Within, WithinList, WithinListMut,
     WithinMut, within, within_list, within_list_mut, within_mut,
 };
+pub use cancel::{CancelToken, Cancellation, Cancelled};
 pub use deliver::{Overlapped, Promise, Promised, block_on, promise};
 pub use error::{Code, Error, Refused};
 pub use handle::{AsObject, Limits};

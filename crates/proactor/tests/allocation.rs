@@ -12,7 +12,7 @@ use proactor::net::{Headers, TcpListener, TcpStream, UdpSocket};
 use proactor::pool::Pool;
 use proactor::sync::{self, Event, Semaphore, Waited, alertable};
 use proactor::time::Timers;
-use proactor::{AsObject, Block, CompletionPort, LocalPort, Outcome, Value, within, within_mut};
+use proactor::{AsObject, Block, CancelToken, CompletionPort, LocalPort, Outcome, Value, within, within_mut};
 
 struct Counting;
 
@@ -33,6 +33,9 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(3600);
 
 struct PerIo {
     buf: [u8; 256],
@@ -91,6 +94,29 @@ fn the_steady_state_allocates_nothing() {
                 (1, true) => {
                     io.sending = false;
                     server.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).packet(io).unwrap();
+                }
+                _ => idle.push(io),
+            }
+        }
+    });
+
+    let token = CancelToken::new();
+    counted("operations with a timeout and a token", || {
+        let receive = client.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).timeout(NEVER).cancel_on(&token);
+        receive.packet(idle.pop().unwrap()).unwrap();
+        let send = client.send(within(|io: &mut PerIo| &io.buf[..64])).timeout(NEVER).cancel_on(&token);
+        send.packet(idle.pop().unwrap()).unwrap();
+        while idle.len() < 2 {
+            let Outcome::Packet(packet) = port.get(Duration::from_secs(5)).unwrap() else { panic!("the echo stopped") };
+            let mut io = packet.block.unwrap();
+            match (packet.key, io.sending) {
+                (1, false) => {
+                    (io.len, io.sending) = (packet.done.bytes, true);
+                    server.send(within(|io: &mut PerIo| &io.buf[..io.len])).timeout(NEVER).packet(io).unwrap();
+                }
+                (1, true) => {
+                    io.sending = false;
+                    server.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).timeout(NEVER).packet(io).unwrap();
                 }
                 _ => idle.push(io),
             }
@@ -236,7 +262,6 @@ fn messages() {
 }
 
 fn timers() {
-    const NEVER: Duration = Duration::from_secs(3600);
     let port = CompletionPort::<u64, usize>::new(1).unwrap();
     let timers = Timers::new();
     port.associate(&timers, 1).unwrap();

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::alarm::{Alarm, Alert};
 use super::{Contract, Got, epoll, local};
+use crate::cancel::Tree;
 use crate::error::Error;
 use crate::handle::{Object, Which};
-use crate::op::Header;
+use crate::op::{Header, thread_number};
 use crate::port::{Entry, Fetch};
 use crate::time::{Place, Wait};
 
@@ -150,12 +151,64 @@ impl PortRef {
         }
     }
 
+    /// Makes the wheel of the port's deadlines, if it has none yet.
+    pub fn make_deadlines(&self) -> Result<(), Error> {
+        match self {
+            PortRef::Shared(port) => port.make_deadlines(),
+            PortRef::Local(port) => {
+                port.make_deadlines();
+                Ok(())
+            }
+        }
+    }
+
+    /// Works with that wheel, if there is one.
+    pub fn deadlines(&self, with: impl FnOnce(&epoll::Timing)) {
+        let timing = match self {
+            PortRef::Shared(port) => port.deadlines(),
+            PortRef::Local(port) => port.deadlines(),
+        };
+        if let Some(timing) = timing {
+            with(timing);
+        }
+    }
+
+    /// Who alone may touch the port's objects.
+    pub fn own_thread(&self) -> Option<OwnThread> {
+        match self {
+            PortRef::Shared(_) => None,
+            PortRef::Local(port) => Some(OwnThread { thread: thread_number(), remote: port.remote() }),
+        }
+    }
+
     /// The way in for other threads.
     pub fn remote(&self) -> Remote {
         match self {
             PortRef::Shared(port) => Remote::Shared(port.clone()),
             PortRef::Local(port) => Remote::Local(port.remote()),
         }
+    }
+}
+
+/// The thread that alone may touch a port's objects, and a way to have it do something.
+#[derive(Clone)]
+pub(crate) struct OwnThread {
+    thread: u64,
+    remote: Arc<local::Remote>,
+}
+
+impl OwnThread {
+    pub fn is_here(&self) -> bool {
+        self.thread == thread_number()
+    }
+
+    pub fn is(&self, other: &OwnThread) -> bool {
+        Arc::ptr_eq(&self.remote, &other.remote)
+    }
+
+    /// Has the thread cancel its own operations of a token.
+    pub fn call(&self, tree: Arc<Tree>) {
+        self.remote.call(tree);
     }
 }
 
@@ -281,6 +334,24 @@ pub(crate) unsafe fn start(header: NonNull<Header>) -> Place {
         Some(PortRef::Shared(port)) => port.start(object, header),
         Some(PortRef::Local(port)) => port.start(header),
         None => unreachable!("an operation was started on an object without a home"),
+    }
+}
+
+/// Ends a begun operation that is not to be started.
+///
+/// # Safety
+/// As `start`.
+pub(crate) unsafe fn end(header: NonNull<Header>, error: Error) {
+    // SAFETY: as in `start`.
+    let object = match unsafe { (*header.as_ptr()).object } {
+        // SAFETY: as there.
+        Some(object) => unsafe { &*object.as_ptr() },
+        None => unreachable!("an operation without an object was begun"),
+    };
+    match object.home().map(|home| &home.port) {
+        Some(PortRef::Shared(port)) => epoll::settle(header, 0, Err(error), port),
+        Some(PortRef::Local(port)) => port.end(header, error),
+        None => unreachable!("an operation was begun on an object without a home"),
     }
 }
 

@@ -5,7 +5,9 @@ use std::ptr::NonNull;
 use std::task::Waker;
 
 use super::unharmed;
-use crate::op::{Header, free_block};
+use crate::backend;
+use crate::handle::{Kept, Which};
+use crate::op::{Header, Ticket, free_block};
 
 /// One such thing.
 pub(crate) enum After {
@@ -13,6 +15,8 @@ pub(crate) enum After {
     Free(NonNull<Header>),
     /// Wake the task that awaits an operation: an executor's code.
     Wake(Waker),
+    /// Cancel an operation whose deadline has passed.
+    Cancel(Kept, Ticket),
 }
 
 impl After {
@@ -22,6 +26,9 @@ impl After {
             // SAFETY: `deliver` handed the block over as dead: both its owners have left it.
             After::Free(header) => unsafe { free_block(header) },
             After::Wake(waker) => waker.wake(),
+            After::Cancel(object, ticket) => {
+                backend::cancel(&object, Which::One(ticket));
+            }
         });
     }
 }

@@ -79,7 +79,8 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
     /// A thread with a port of its own is never `at_leisure`.
     #[inline]
     fn cached(mut self, at_leisure: bool) -> Result<Completion<T, C::Back>, Self> {
-        let Op::ReadAt { offset } = self.op else { return Err(self) };
+        let (Op::ReadAt { offset }, true) = (&self.op, self.modifiers.is_none()) else { return Err(self) };
+        let offset = *offset;
         if backend::check_fork().is_err() || self.op.check_numbers().is_err() || self.handle.home_or_process().is_err() {
             return Err(self);
         }

@@ -118,22 +118,31 @@ impl<C: Cargo, T: Brings, H: Home> Future for Overlapped<C, T, H> {
 /// assert_eq!(length, 5);
 /// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    match block_until(pin!(future), Wait::Forever) {
+        Some(output) => output,
+        None => unreachable!("a wait for ever has no end"),
+    }
+}
+
+/// The same until `wait` ends; `None` if it did.
+pub(crate) fn block_until<F: Future>(mut future: Pin<&mut F>, wait: Wait) -> Option<F::Output> {
     let parker = Arc::new(Parker(AtomicU32::new(ASLEEP)));
     let waker = Waker::from(parker.clone());
-    let mut future = pin!(future);
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
+            return Some(output);
         }
         if parker.0.load(Ordering::Acquire) == ASLEEP {
             backend::while_blocked(|| {
-                while parker.0.load(Ordering::Acquire) == ASLEEP {
-                    backend::futex_wait(&parker.0, ASLEEP, Wait::Forever);
+                while parker.0.load(Ordering::Acquire) == ASLEEP && !wait.is_over() {
+                    backend::futex_wait(&parker.0, ASLEEP, wait);
                 }
             });
         }
-        parker.0.swap(ASLEEP, Ordering::AcqRel);
+        if parker.0.swap(ASLEEP, Ordering::AcqRel) == ASLEEP && wait.is_over() {
+            return None;
+        }
     }
 }
 

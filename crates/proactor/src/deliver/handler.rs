@@ -5,6 +5,7 @@
 
 use std::ptr::NonNull;
 
+use super::modifiers::launch;
 use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
 use crate::context;
@@ -92,18 +93,30 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
         F: FnOnce(Completion<T, C::Back>) + 'static,
         H: Carries<F>,
     {
-        start(self, handler, (), run::<C, T, F>)
+        // SAFETY: the bound says that the home carries it.
+        unsafe { self.then_or(handler) }.map_err(|(error, back, _)| Refused { error, back })
+    }
+
+    /// As [`then`](Operation::then); a refused operation gives the closure back, too.
+    ///
+    /// # Safety
+    /// `H: Carries<F>`, but for what of `F` moves to another thread only by an unsafe promise of its own.
+    pub(crate) unsafe fn then_or<F>(self, handler: F) -> Result<Ticket, (Error, C::Back, F)>
+    where
+        F: FnOnce(Completion<T, C::Back>) + 'static,
+    {
+        start(self, handler, (), run::<C, T, F>).map_err(|(error, back, (handler, ()))| (error, back, handler))
     }
 }
 
-/// Starts an operation whose block carries its handler, and what `run` needs besides.
+/// Starts an operation whose block carries its handler, and what `run` needs besides. A refused one gives everything back.
 pub(super) fn start<C: Cargo, T, H: Home, F, R>(
     operation: Operation<'_, C, T, H>,
     handler: F,
     route: R,
     run: Run,
-) -> Result<Ticket, Refused<C::Back>> {
-    let Operation { handle, op, cargo, .. } = operation;
+) -> Result<Ticket, (Error, C::Back, (F, R))> {
+    let Operation { handle, op, cargo, modifiers, .. } = operation;
     let header = alloc_block(Handling { cargo, handler, route });
     // SAFETY: a fresh block, ours alone until it starts.
     unsafe {
@@ -112,15 +125,14 @@ pub(super) fn start<C: Cargo, T, H: Home, F, R>(
         let kind = op.kind();
         let admitted = home_of(handle)
             .map_err(|error| error.of(kind))
+            .and_then(|home| modifiers.check(handle).map(|()| home))
             .and_then(|home| super::check_and_admit(handle, &op, &(*layered).header.work.buffers).map(|budget| (home, budget)));
         let (home, budget) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
                 let Handling { cargo, handler, route } = (&raw const (*layered).cargo).read();
                 free_shell(header);
-                let back = cargo.give_back();
-                drop((handler, route));
-                return Err(Refused { error, back });
+                return Err((error, cargo.give_back(), (handler, route)));
             }
         };
         (*layered).header.work.budget = budget;
@@ -130,7 +142,7 @@ pub(super) fn start<C: Cargo, T, H: Home, F, R>(
             // Until its handler has returned.
             context.work_started();
         }
-        ticket.place = backend::start(header);
+        ticket.place = launch(header, handle, modifiers);
         // A close that swept the object before this start would leave the handler pending for ever.
         if home.port.is_closed() {
             backend::cancel(handle, Which::Packets);

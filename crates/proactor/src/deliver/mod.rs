@@ -9,6 +9,7 @@ mod blocking;
 mod future;
 pub(crate) mod handler;
 mod on;
+mod modifiers;
 pub(crate) mod overlapped;
 pub(crate) mod packet;
 mod promise;
@@ -28,6 +29,8 @@ pub(crate) use after::After;
 pub(crate) use after::Later;
 pub use future::block_on;
 pub use on::OnExecutor;
+pub(crate) use future::block_until;
+pub(crate) use modifiers::{Attached, Modifiers, guarded, passed};
 pub use overlapped::Overlapped;
 pub use promise::{Promise, Promised, promise};
 
@@ -52,6 +55,9 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
         let budget = std::mem::take(&mut (*block).work.budget);
         if let (Some(object), true) = ((*block).object, budget > 0) {
             object.as_ref().sent(budget);
+        }
+        if (*block).attached.is_some() {
+            modifiers::undo(header);
         }
         match &(*block).delivery {
             Delivery::Packet | Delivery::Part | Delivery::Handler(_) => packets.packet(Entry::of_block(header)),

@@ -23,6 +23,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use super::modifiers::launch;
 use super::{After, Packets};
 use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
@@ -276,13 +277,14 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
 
     /// Starts it, or gives the block back.
     fn try_start(self) -> Result<Overlapped<C, T, H>, (NonNull<Header>, Error)> {
-        let Operation { handle, op, cargo, .. } = self;
+        let Operation { handle, op, cargo, modifiers, .. } = self;
         let header = alloc_block(cargo);
         // SAFETY: a fresh block, ours alone until `start`.
         unsafe {
             let layered = header.cast::<Layered<C>>().as_ptr();
             (*layered).cargo.lower(&mut LoweredBuffers(&mut (*layered).header.work.buffers));
             let admitted = handle.home_or_process().and_then(|home| {
+                modifiers.check(handle)?;
                 super::check_and_admit(handle, &op, &(*layered).header.work.buffers).map(|budget| (home, budget))
             });
             let (home, budget) = match admitted {
@@ -292,7 +294,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
             (*layered).header.work.budget = budget;
             let mut ticket = begin(&mut (*layered).header, op, Some(handle.object()), Delivery::Overlapped(Shared::new()));
             home.port.attend();
-            ticket.place = backend::start(header);
+            ticket.place = launch(header, handle, modifiers);
             Ok(Overlapped { header, ticket, stage: Stage::Started, kind: PhantomData })
         }
     }

@@ -1,5 +1,6 @@
 //! The packet delivery: the caller's own block travels with the operation and comes back from the port.
 
+use super::modifiers::{Modifiers, launch};
 use crate::backend;
 use crate::buf::{LoweredBuffers, Project};
 use crate::error::{Code, Error, Refused};
@@ -21,16 +22,17 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
     /// [`Code::InvalidHandle`] if the port is closed; [`Code::TooManyOperations`], [`Code::TooManyBytesQueued`] at the
     /// object's [`Limits`](crate::Limits); [`Code::Forked`] in a forked child.
     #[inline]
-    pub fn packet<B: 'static>(self, mut block: Block<B>) -> Result<Ticket, Refused<Block<B>>>
+    pub fn packet<B: 'static>(mut self, mut block: Block<B>) -> Result<Ticket, Refused<Block<B>>>
     where
         C: Project<B>,
         H: Carries<B>,
     {
         let handle = self.handle;
-        match self.prepare_packet(&mut block) {
+        let modifiers = std::mem::replace(&mut self.modifiers, Modifiers::NONE);
+        match self.prepare_packet(&mut block, &modifiers) {
             // SAFETY: prepared and admitted: the block is owned, lowered and holds its object.
             Ok(mut ticket) => unsafe {
-                ticket.place = backend::start(block.into_raw());
+                ticket.place = launch(block.into_raw(), handle, modifiers);
                 // A close that swept the object before this start would leave the packet pending for ever.
                 if handle.home().is_some_and(|home| home.port.is_closed()) {
                     backend::cancel(handle, Which::Packets);
@@ -42,7 +44,7 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
     }
 
     #[inline]
-    fn prepare_packet<B: 'static>(self, block: &mut Block<B>) -> Result<Ticket, Error>
+    fn prepare_packet<B: 'static>(self, block: &mut Block<B>, modifiers: &Modifiers) -> Result<Ticket, Error>
     where
         C: Project<B>,
     {
@@ -58,6 +60,7 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
         if home.port.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed").of(kind));
         }
+        modifiers.check(handle).map_err(|error| error.of(kind))?;
         let (inner, buffers) = block.parts();
         buffers.clear();
         cargo.project(inner, &mut LoweredBuffers(buffers));
@@ -94,9 +97,11 @@ impl<B: 'static> Block<B> {
         C: Project<B>,
         H: Carries<B>,
     {
-        let Operation { handle, op, cargo, .. } = describe(&self);
+        let Operation { handle, op, cargo, modifiers, .. } = describe(&self);
         // The block may be consumed, and its handle dropped, before the start has returned.
         let handle = handle.clone();
-        Operation::<C, T, H>::new(&handle, op, cargo).packet(self)
+        let mut operation = Operation::<C, T, H>::new(&handle, op, cargo);
+        operation.modifiers = modifiers;
+        operation.packet(self)
     }
 }

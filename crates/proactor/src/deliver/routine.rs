@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::modifiers::launch;
 use crate::backend;
 use crate::buf::{Cargo, LoweredBuffers};
 use crate::error::{Code, Error, Refused};
@@ -208,7 +209,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
     where
         F: FnOnce(Completion<T, C::Back>) + 'static,
     {
-        let Operation { handle, op, cargo, .. } = self;
+        let Operation { handle, op, cargo, modifiers, .. } = self;
         let header = alloc_block(WithRoutine { cargo, routine: Some(routine) });
         // SAFETY: a fresh block, ours alone until `start`.
         unsafe {
@@ -218,6 +219,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
             let admitted = match thread.detached {
                 true => Err(Error::new(Code::ThreadEnded).of(op.kind())),
                 false => handle.home_or_process().and_then(|home| {
+                    modifiers.check(handle)?;
                     super::check_and_admit(handle, &op, &(*layered).header.work.buffers).map(|budget| (home, budget))
                 }),
             };
@@ -242,7 +244,7 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
             });
             current::with_started(|started| started.link(header));
             home.port.attend();
-            ticket.place = backend::start(header);
+            ticket.place = launch(header, handle, modifiers);
             Ok(ticket)
         }
     }

@@ -39,6 +39,20 @@ macro_rules! object {
             }
         }
 
+        impl<H: $crate::Home> $crate::compose::sealed::Sealed for $name<H> {
+            type At = H;
+            fn opaque_of(&self) -> &$crate::handle::sealed::Opaque<H> {
+                &self.inner
+            }
+            fn of_opaque(inner: $crate::handle::sealed::Opaque<H>) -> $name<H> {
+                $name::from_handle(inner.0)
+            }
+        }
+
+        impl<H: $crate::Home> $crate::compose::On for $name<H> {
+            type Home = H;
+        }
+
         impl $crate::AsObject for $name {
             type OnLocal = $name<$crate::Local>;
         }

@@ -23,9 +23,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::value::Value;
-use super::{Address, Op, recycle};
+use super::{Address, Boxed, Op, recycle};
 use crate::backend;
 use crate::buf::Buffers;
+use crate::deliver::Attached;
 use crate::deliver::handler::Run;
 use crate::deliver::overlapped::Shared;
 use crate::deliver::routine::Pending;
@@ -76,6 +77,8 @@ pub(crate) struct Header {
     pub object: Option<NonNull<Object>>,
     /// A posted packet's key, in raw form.
     pub key: usize,
+    /// What was asked of it besides: its deadline, its token. Set between `begin` and the start, taken by `deliver::complete`.
+    pub attached: Option<Boxed<Attached>>,
     /// Stands apart from `work`, because an overlapped handle looks at it while the backend works.
     pub delivery: Delivery,
     pub work: Work,
@@ -116,6 +119,7 @@ pub(crate) fn alloc_block<C>(cargo: C) -> NonNull<Header> {
         (&raw mut (*header).object).write(None);
         (&raw mut (*header).delivery).write(Delivery::None);
         (&raw mut (*header).key).write(0);
+        (&raw mut (*header).attached).write(None);
         (&raw mut (*header).layout).write(Layout::new::<Layered<C>>());
         (&raw mut (*header).drop_cargo).write(drop_cargo::<C>);
         (&raw mut (*place.as_ptr()).cargo).write(cargo);

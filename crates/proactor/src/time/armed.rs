@@ -16,9 +16,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::wheel::{Wheel, nanos_at, tick_after, tick_at};
-use crate::deliver::{self, Packets};
+use crate::deliver::{self, After, Packets};
 use crate::error::{Code, Error};
-use crate::handle::{Object, Which};
+use crate::handle::{Kept, Object, Which};
 use crate::op::{Header, Ticket, Value};
 use crate::port::Entry;
 use crate::shim::{Mutex, MutexGuard, lock};
@@ -59,7 +59,8 @@ pub(crate) fn until(nanos: u64) -> Duration {
     Duration::from_nanos(nanos.saturating_sub(nanos_of(Instant::now())))
 }
 
-/// What is armed: a begun block, or a bare packet and the object whose key it brings (the address is one more than that).
+/// What is armed: a begun block, or a bare packet and the object whose key it brings, or a deadline and the block it is for. The
+/// address is that of the block or object, and says in its low bits which it is.
 #[derive(Clone, Copy)]
 struct Armer {
     address: NonNull<()>,
@@ -73,6 +74,8 @@ enum What {
     Block(NonNull<Header>),
     /// Holds one operation count of the object.
     Post(NonNull<Object>),
+    /// Not itself armed: what is begun elsewhere, and to be cancelled then. Taken out before it is over.
+    Deadline(NonNull<Header>),
 }
 
 impl Armer {
@@ -84,11 +87,16 @@ impl Armer {
         Armer { address: object.cast::<()>().map_addr(|address| address | 1), token }
     }
 
+    fn deadline(header: NonNull<Header>) -> Armer {
+        Armer { address: header.cast::<()>().map_addr(|address| address | 2), token: 0 }
+    }
+
     #[inline]
     fn what(self) -> What {
-        let address = self.address.as_ptr().map_addr(|address| address & !1);
-        match (self.address.addr().get() & 1, NonNull::new(address)) {
+        let address = self.address.as_ptr().map_addr(|address| address & !3);
+        match (self.address.addr().get() & 3, NonNull::new(address)) {
             (0, Some(block)) => What::Block(block.cast()),
+            (2, Some(block)) => What::Deadline(block.cast()),
             (_, Some(object)) => What::Post(object.cast()),
             (_, None) => unreachable!("neither lies at address 0"),
         }
@@ -103,12 +111,12 @@ impl Armer {
             // SAFETY: what lies in the wheel is alive, and changes hands only under the lock.
             (What::Block(header), which) => which.means(unsafe { header.as_ref() }),
             (What::Post(_), Which::All | Which::Packets) => true,
-            (What::Post(_), Which::One(_) | Which::Thread(_)) => false,
+            (What::Post(_), Which::One(_) | Which::Thread(_)) | (What::Deadline(_), _) => false,
         }
     }
 }
 
-const _: () = assert!(align_of::<Header>() > 1 && align_of::<Object>() > 1);
+const _: () = assert!(align_of::<Header>() > 3 && align_of::<Object>() > 3);
 
 struct State {
     wheel: Wheel<Armer>,
@@ -145,16 +153,26 @@ impl Armed {
 
     #[inline]
     fn insert(&self, armer: Armer, deadline: u64, alarm: impl FnOnce(u64)) -> Option<(Place, u32)> {
+        self.lock().insert(armer, deadline, alarm)
+    }
+
+    /// Guards a begun block, which has something attached, from `deadline` on. Without room its time has passed at once.
+    pub fn guard(&self, header: NonNull<Header>, deadline: u64, alarm: impl FnOnce(u64)) {
         let mut state = self.lock();
-        let place = state.wheel.insert(armer, tick_after(deadline))?;
-        if !state.expiring {
-            let look = nanos_at(state.wheel.look_for(place));
-            if look < state.alarm {
-                state.alarm = look;
-                alarm(look);
-            }
+        let place = state.insert(Armer::deadline(header), deadline, alarm).map_or(NOWHERE, |(place, _)| place);
+        // SAFETY: the lock is held.
+        *unsafe { deliver::guarded(header) }.0 = place;
+    }
+
+    /// Guards it no longer, if it did. How often its time has passed.
+    pub fn release(&self, header: NonNull<Header>) -> u32 {
+        let mut state = self.lock();
+        // SAFETY: the lock is held.
+        let (place, times) = unsafe { deliver::guarded(header) };
+        if *place != NOWHERE {
+            state.wheel.remove(*place);
         }
-        Some((place, state.wheel.generation(place)))
+        *times
     }
 
     /// Whether somebody is delivering what was due.
@@ -186,6 +204,7 @@ impl Armed {
                     let generation = state.wheel.generation(ticket.place);
                     object.as_ptr().addr() == ticket.block && ticket.sequence == generation.into()
                 }
+                What::Deadline(_) => false,
             };
             if !found {
                 return 0;
@@ -232,9 +251,11 @@ impl Armed {
             if whole && batch.len == 0 {
                 break;
             }
+            let passed = state.again(&batch);
             drop(state);
             // SAFETY: taken out of the wheel here.
             count += batch.each().map(|armer| unsafe { fired(armer, packets) }).sum::<usize>();
+            passed.into_iter().for_each(|(object, ticket)| packets.after(After::Cancel(object, ticket)));
             state = self.lock();
             if count >= MOST {
                 break;
@@ -245,6 +266,37 @@ impl Armed {
         if state.alarm != NEVER {
             alarm(state.alarm);
         }
+    }
+}
+
+impl State {
+    #[inline]
+    fn insert(&mut self, armer: Armer, deadline: u64, alarm: impl FnOnce(u64)) -> Option<(Place, u32)> {
+        let place = self.wheel.insert(armer, tick_after(deadline))?;
+        if !self.expiring {
+            let look = nanos_at(self.wheel.look_for(place));
+            if look < self.alarm {
+                self.alarm = look;
+                alarm(look);
+            }
+        }
+        Some((place, self.wheel.generation(place)))
+    }
+
+    /// What deadlines of a batch ask for. They are armed again, until the operations they guard are over: one may not have been
+    /// started yet, or be where no cancel finds it.
+    fn again(&mut self, batch: &Batch) -> Vec<(Kept, Ticket)> {
+        let mut asked = Vec::new();
+        for armer in batch.each() {
+            let What::Deadline(header) = armer.what() else { continue };
+            // SAFETY: the lock is held, under which it would have been taken out before its operation was over.
+            unsafe {
+                let (object, ticket, next) = deliver::passed(header, nanos_of(Instant::now()));
+                *deliver::guarded(header).0 = self.wheel.insert(armer, tick_after(next)).unwrap_or(NOWHERE);
+                asked.push((object, ticket));
+            }
+        }
+        asked
     }
 }
 
@@ -289,6 +341,8 @@ unsafe fn fired(armer: Armer, packets: &mut impl Packets) -> usize {
                 None => unreachable!("a post is armed on an object with a home"),
             }
         },
+        // Dealt with under the lock.
+        What::Deadline(_) => {}
     }
     1
 }
@@ -304,6 +358,7 @@ unsafe fn cancelled(armer: Armer, packets: &mut impl Packets) -> usize {
         match armer.what() {
             What::Block(header) => settle(header, Err(Error::new(Code::Cancelled)), packets),
             What::Post(object) => Object::operation_ended(object),
+            What::Deadline(_) => {}
         }
     }
     1

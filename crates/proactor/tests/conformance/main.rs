@@ -39,7 +39,9 @@ mod alertable_gets;
 mod apcs;
 mod blocking;
 mod cancelling;
+mod channels;
 mod closing;
+mod composed;
 mod connecting;
 mod creating_and_associating;
 mod datagrams;
@@ -55,12 +57,14 @@ mod files_as_a_whole;
 mod futures;
 mod getting;
 mod getting_many;
+mod groups;
 mod handlers;
 #[cfg(windows)]
 mod handles;
 #[cfg(windows)]
 mod kernel_apcs;
 mod messages;
+mod modifiers;
 mod operation_block;
 mod own_calls;
 mod pipes;

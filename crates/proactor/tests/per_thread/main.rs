@@ -27,8 +27,12 @@ mod apcs;
 mod blocking;
 #[path = "../conformance/cancelling.rs"]
 mod cancelling;
+#[path = "../conformance/channels.rs"]
+mod channels;
 #[path = "../conformance/closing.rs"]
 mod closing;
+#[path = "../conformance/composed.rs"]
+mod composed;
 #[path = "../conformance/connecting.rs"]
 mod connecting;
 #[path = "../conformance/creating_and_associating.rs"]
@@ -58,6 +62,8 @@ mod futures;
 mod getting;
 #[path = "../conformance/getting_many.rs"]
 mod getting_many;
+#[path = "../conformance/groups.rs"]
+mod groups;
 #[path = "../conformance/handlers.rs"]
 mod handlers;
 #[cfg(windows)]
@@ -68,6 +74,8 @@ mod handles;
 mod kernel_apcs;
 #[path = "../conformance/messages.rs"]
 mod messages;
+#[path = "../conformance/modifiers.rs"]
+mod modifiers;
 #[path = "../conformance/operation_block.rs"]
 mod operation_block;
 #[path = "../conformance/own_calls.rs"]

@@ -10,6 +10,7 @@ mod at_random;
 mod contexts;
 mod drops;
 mod live;
+mod modifiers;
 mod storms;
 mod teardown;
 mod timers;

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::super::{cached, pipe};
 use super::lane::Slot;
-use super::{Timing, files, types};
+use super::{Timing, files, sys, types};
 use crate::error::Error;
 use crate::handle::{Kind, Object, Which};
 use crate::op::{Header, Lane};
@@ -239,6 +239,15 @@ impl super::Port {
     }
 
     pub fn cancel(&self, object: &Object, which: Which) -> usize {
+        let count = self.cancel_here(object, which);
+        if self.has_owner() && !self.is_at_home() {
+            // A token's: the port's only thread may wait for that in the poll.
+            sys::signal(&self.kick);
+        }
+        count
+    }
+
+    fn cancel_here(&self, object: &Object, which: Which) -> usize {
         if let Some(timing) = object.sys.timing() {
             return timing.armed.cancel(which, &mut self.packets());
         }

@@ -21,7 +21,7 @@ use super::super::{Contract, Plan};
 use super::files::Files;
 use super::lane::Slot;
 use super::slab::Slab;
-use super::timing::Timings;
+use super::timing::{Timing, Timings};
 use super::{monitor, object, reaper, sys, types};
 use crate::deliver::{After, Packets};
 use crate::error::{Code, Error};
@@ -59,6 +59,7 @@ pub(crate) struct Port {
     contract: Contract,
     pub(super) files: OnceLock<Files>,
     pub(super) timings: Timings,
+    pub(super) deadlines: OnceLock<Arc<Timing>>,
     /// Operations whose result somebody may wait for with nobody in `get`.
     pub(super) waitables: AtomicUsize,
     /// The library's thread watches this port now.
@@ -134,6 +135,7 @@ impl Port {
             contract,
             files: OnceLock::new(),
             timings: Timings::default(),
+            deadlines: OnceLock::new(),
             waitables: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
             nested: OnceLock::new(),
@@ -302,7 +304,7 @@ impl Port {
     }
 
     /// Whether the calling thread may drop whatever comes through this port.
-    fn is_at_home(&self) -> bool {
+    pub(super) fn is_at_home(&self) -> bool {
         !matches!(self.serves, Serves::Owner(owner) if owner != std::thread::current().id())
     }
 

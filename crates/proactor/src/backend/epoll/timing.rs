@@ -40,6 +40,16 @@ impl Timing {
         self.armed.arm(header, at, |nanos| self.set(nanos))
     }
 
+    /// Guards an operation, as `Armed::guard`.
+    pub fn guard(&self, header: NonNull<Header>, at: u64) {
+        self.armed.guard(header, at, |nanos| self.set(nanos));
+    }
+
+    /// As `Armed::release`.
+    pub fn release(&self, header: NonNull<Header>) -> u32 {
+        self.armed.release(header)
+    }
+
     /// Arms a bare packet, as `Armed::post`.
     #[inline]
     pub fn post(&self, object: NonNull<Object>, token: usize, at: u64) -> Option<Ticket> {
@@ -98,6 +108,25 @@ impl Port {
         list[index] = Some(timing.clone());
         // Set once: a home is for life.
         let _ = timing.alarm.set(Alarm { timer, index });
+        Ok(())
+    }
+
+    /// The wheel of its operations' deadlines, if any had one.
+    pub fn deadlines(&self) -> Option<&Timing> {
+        self.deadlines.get().map(Arc::as_ref)
+    }
+
+    /// Makes that wheel.
+    pub fn make_deadlines(&self) -> Result<(), Error> {
+        if self.deadlines.get().is_some() {
+            return Ok(());
+        }
+        let timing = Arc::new(Timing::new());
+        self.watch_timers(&timing)?;
+        if self.deadlines.set(timing.clone()).is_err() {
+            // Another thread was faster.
+            self.unwatch_timers(&timing);
+        }
         Ok(())
     }
 

@@ -76,12 +76,13 @@ pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use leaving::leave;
-pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
+pub(crate) use object::{ObjectState, cancel, close, end, start, take_descriptor};
 pub(crate) use pipe::{create_pipe, open_pipe, pipe_pair};
 pub(crate) use port::Port;
 pub(crate) use process::{open_process, process_of, same_process};
 pub(crate) use raw::RawCall;
 pub(crate) use route::{PortRef, Remote, WeakRef};
+pub(crate) use timing::OwnThread;
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
 
 use super::{Backend, BackendInfo};

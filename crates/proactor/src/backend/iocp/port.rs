@@ -11,8 +11,8 @@
 use std::collections::VecDeque;
 use std::os::windows::io::BorrowedHandle;
 use std::ptr::NonNull;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{OnceLock, Weak};
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
@@ -59,6 +59,7 @@ pub(crate) struct Port {
     objects: Mutex<Vec<Weak<Core>>>,
     /// The same of timers.
     pub(super) timings: Mutex<Vec<Weak<Timing>>>,
+    pub(super) deadlines: OnceLock<Arc<Timing>>,
     pub(super) owner: Owner,
     pub(super) this: Weak<Port>,
 }
@@ -133,6 +134,7 @@ impl Port {
             stows: AtomicBool::new(false),
             objects: Mutex::default(),
             timings: Mutex::default(),
+            deadlines: OnceLock::new(),
             owner: Owner::new(serves),
             this: this.clone(),
         }))

@@ -5,8 +5,9 @@ use std::ptr::NonNull;
 use std::sync::{OnceLock, Weak};
 
 use super::port::Port;
+use crate::cancel::Tree;
 use crate::deliver::{self, After, Packets};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::handle::{Object, Which};
 use crate::op::{Header, Op, Ticket};
 use crate::port::{Content, Entry};
@@ -64,21 +65,31 @@ impl Timing {
         self.armed.arm(header, at, |nanos| self.register(Some(nanos)))
     }
 
+    /// Guards an operation, as `Armed::guard`.
+    pub fn guard(&self, header: NonNull<Header>, at: u64) {
+        self.armed.guard(header, at, |nanos| self.register(Some(nanos)));
+    }
+
+    /// As `Armed::release`.
+    pub fn release(&self, header: NonNull<Header>) -> u32 {
+        self.armed.release(header)
+    }
+
     /// Arms a bare packet, as `Armed::post`.
     #[inline]
     pub fn post(&self, object: NonNull<Object>, token: usize, at: u64) -> Option<Ticket> {
         self.armed.post(object, token, at, |nanos| self.register(Some(nanos)))
     }
 
-    /// Ends an operation that there was no room for.
+    /// Ends an operation that is not to be armed.
     ///
     /// # Safety
     /// The begun block is the caller's, who gives it up.
     #[cold]
-    pub(super) unsafe fn refuse(&self, header: NonNull<Header>, port: &Port) {
+    pub(super) unsafe fn refuse(&self, header: NonNull<Header>, port: &Port, error: Error) {
         // SAFETY: the caller's promise.
         unsafe {
-            (*header.as_ptr()).work.settle(0, Err(Error::new(Code::InsufficientResources)));
+            (*header.as_ptr()).work.settle(0, Err(error));
             deliver::complete(header, &mut ToPort(port));
         }
     }
@@ -122,6 +133,27 @@ impl Port {
         }
     }
 
+    /// The wheel of its operations' deadlines, with them, if any had one.
+    pub fn deadlines(&self, with: impl FnOnce(&Timing)) {
+        self.deadlines.get().map(|timing| with(timing));
+    }
+
+    /// Makes that wheel.
+    pub fn make_deadlines(&self) -> Result<(), Error> {
+        if self.deadlines.get().is_none() {
+            let timing = Timing::new();
+            timing.settle(self)?;
+            // Another thread may be faster.
+            let _ = self.deadlines.set(timing);
+        }
+        Ok(())
+    }
+
+    /// Who alone may touch its objects.
+    pub fn own_thread(&self) -> Option<OwnThread> {
+        None
+    }
+
     pub(super) fn enroll_timers(&self, timing: &Arc<Timing>) {
         let mut timings = lock(&self.timings);
         timings.retain(|timing| timing.strong_count() > 0);
@@ -130,6 +162,25 @@ impl Port {
 
     pub(super) fn timings(&self) -> Vec<Arc<Timing>> {
         lock(&self.timings).iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// Every port's objects may be touched by any thread: there is none of these.
+#[derive(Clone)]
+#[allow(dead_code, reason = "other systems have them")]
+pub(crate) struct OwnThread(());
+
+impl OwnThread {
+    pub fn is_here(&self) -> bool {
+        true
+    }
+
+    pub fn is(&self, _: &OwnThread) -> bool {
+        true
+    }
+
+    pub fn call(&self, tree: Arc<Tree>) {
+        tree.cancel_own();
     }
 }
 

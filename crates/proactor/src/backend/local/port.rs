@@ -1,6 +1,6 @@
 //! The port itself: packets, entering the kernel, close.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
@@ -81,6 +81,8 @@ pub(super) struct Core {
 pub(crate) struct Port {
     core: RefCell<Core>,
     remote: Arc<Remote>,
+    /// The wheel of its operations' deadlines, one of the core's timings.
+    deadlines: OnceCell<Arc<Timing>>,
     /// The ring polls the remote's eventfd.
     listens: Cell<bool>,
     closed: Cell<bool>,
@@ -218,6 +220,7 @@ impl Port {
         Ok(Rc::new(Port {
             core: RefCell::new(core),
             remote: Arc::new(Remote::new(contract)?),
+            deadlines: OnceCell::new(),
             listens: Cell::new(false),
             closed: Cell::new(false),
             contract,
@@ -289,6 +292,27 @@ impl Port {
         place
     }
 
+    /// Ends a begun operation that is not to be started.
+    pub fn end(&self, header: NonNull<Header>, error: Error) {
+        self.with(|core| core.settle(header, 0, Err(error)));
+        if self.is_closed() {
+            self.discard_ready();
+        }
+    }
+
+    /// The wheel of its operations' deadlines, if any had one.
+    pub fn deadlines(&self) -> Option<&Timing> {
+        self.deadlines.get().map(Arc::as_ref)
+    }
+
+    pub fn make_deadlines(&self) {
+        self.deadlines.get_or_init(|| {
+            let timing = Arc::new(Timing::new());
+            self.core.borrow_mut().timings.push(timing.clone());
+            timing
+        });
+    }
+
     pub fn post(&self, entry: Entry) -> Result<(), Entry> {
         if self.is_closed() || epoll::is_forked() {
             return Err(entry);
@@ -315,6 +339,7 @@ impl Port {
         if self.is_closed() {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
+        self.remote.answer();
         Ok(self.with(|core| {
             core.fetches = core.fetches.wrapping_add(1);
             if core.fetches.is_multiple_of(ENTER_EVERY) && !core.sink.ready.is_empty() {
@@ -387,6 +412,7 @@ impl Port {
             if epoll::is_forked() {
                 return done();
             }
+            self.remote.answer();
             self.with(|core| {
                 while core.reap_one(&self.remote) {}
                 // Posts that stay in their own queue would keep this thread from sleeping.

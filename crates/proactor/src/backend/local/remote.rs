@@ -3,20 +3,27 @@
 //! | atomic | partner |
 //! |---|---|
 //! | queue push, fence, `asleep` swap | `asleep` store, fence, queue look: one of the two sees the other |
+//! | `calls` push, `called` store, fence, `asleep` swap | `asleep` store, fence, `called` look; `called` cleared before `calls` is emptied |
 //! | queue push, `closed` load | `closed` store, queue emptied: one of the two drops the packet |
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_queue::SegQueue;
 
 use super::super::epoll::{eventfd, signal};
 use crate::backend::Contract;
+use crate::cancel::Tree;
 use crate::error::Error;
 use crate::port::Entry;
 
 pub(crate) struct Remote {
     queue: SegQueue<Entry>,
+    /// Tokens that another thread cancelled, with operations of this port.
+    calls: SegQueue<Arc<Tree>>,
+    /// There may be such.
+    called: AtomicBool,
     /// The owner waits in the kernel, or is about to.
     asleep: AtomicBool,
     closed: AtomicBool,
@@ -28,6 +35,8 @@ impl Remote {
     pub fn new(contract: Contract) -> Result<Remote, Error> {
         Ok(Remote {
             queue: SegQueue::new(),
+            calls: SegQueue::new(),
+            called: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             wake: eventfd()?,
@@ -41,14 +50,25 @@ impl Remote {
             return Err(entry);
         }
         self.queue.push(entry);
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
-            signal(&self.wake);
-        }
+        self.rouse();
         if self.is_closed() {
             self.drain();
         }
         Ok(())
+    }
+
+    fn rouse(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            signal(&self.wake);
+        }
+    }
+
+    /// From any thread: the owner is to cancel its operations of this token. A closed port may still have some.
+    pub fn call(&self, tree: Arc<Tree>) {
+        self.calls.push(tree);
+        self.called.store(true, Ordering::SeqCst);
+        self.rouse();
     }
 
     pub fn is_closed(&self) -> bool {
@@ -56,6 +76,22 @@ impl Remote {
     }
 
     // ---- the owner's side ----
+
+    /// Does what was called for. With nothing of the port borrowed.
+    #[inline]
+    pub fn answer(&self) {
+        if self.called.load(Ordering::Relaxed) {
+            self.answer_all();
+        }
+    }
+
+    #[cold]
+    fn answer_all(&self) {
+        self.called.store(false, Ordering::SeqCst);
+        while let Some(tree) = self.calls.pop() {
+            tree.cancel_own();
+        }
+    }
 
     pub fn pop(&self) -> Option<Entry> {
         self.queue.pop()
@@ -65,7 +101,7 @@ impl Remote {
     pub fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        self.queue.is_empty()
+        self.queue.is_empty() && !self.called.load(Ordering::SeqCst)
     }
 
     pub fn wake_up(&self) {
