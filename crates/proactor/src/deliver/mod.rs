@@ -122,6 +122,7 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
             | Op::SetLen { .. }
             | Op::Metadata
             | Op::Timer { .. }
+            | Op::Awaited { .. }
             | Op::Exited
             | Op::Raw
             | Op::Post

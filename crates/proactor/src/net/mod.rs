@@ -25,7 +25,8 @@ fn io<T>(result: std::io::Result<T>) -> Result<T, Error> {
     result.map_err(|error| Error::from_io(&error))
 }
 
-/// What every socket has: the handle inside, limits, cancelling, going out. A field named beside the type is each handle's own.
+/// What every socket has: the handle inside, limits, cancelling, going out. A field named beside the type is each
+/// handle's own; one named `with` is shared by all.
 macro_rules! object {
     ($name:ident $(, $own:ident)?) => {
         impl $crate::handle::sealed::Sealed for $name {
@@ -38,6 +39,43 @@ macro_rules! object {
             }
         }
 
+        impl<H: $crate::Home> $name<H> {
+            pub(crate) fn from_handle(handle: $crate::handle::Handle) -> $name<H> {
+                $name { inner: $crate::handle::sealed::Opaque::new(handle) $(, $own: Default::default())? }
+            }
+        }
+
+        impl<H: $crate::Home> Clone for $name<H> {
+            /// Another handle to the same object; the last one dropped closes it.
+            fn clone(&self) -> $name<H> {
+                $name::from_handle(self.handle().clone())
+            }
+        }
+
+        $crate::net::object!(@common $name);
+    };
+    ($name:ident, with $shared:ident) => {
+        impl $crate::handle::sealed::Sealed for $name {
+            fn opaque(&self) -> &$crate::handle::sealed::Opaque {
+                &self.inner
+            }
+
+            unsafe fn into_local(self) -> $name<$crate::Local> {
+                $name { inner: $crate::handle::sealed::Opaque::new(self.inner.0), $shared: self.$shared }
+            }
+        }
+
+        impl<H: $crate::Home> Clone for $name<H> {
+            /// Another handle to the same object; the last one dropped closes it.
+            fn clone(&self) -> $name<H> {
+                let inner = $crate::handle::sealed::Opaque::new(self.handle().clone());
+                $name { inner, $shared: self.$shared.clone() }
+            }
+        }
+
+        $crate::net::object!(@common $name);
+    };
+    (@common $name:ident) => {
         impl $crate::AsObject for $name {
             type OnLocal = $name<$crate::Local>;
         }
@@ -45,10 +83,6 @@ macro_rules! object {
         impl<H: $crate::Home> $name<H> {
             pub(crate) fn handle(&self) -> &$crate::handle::Handle {
                 &self.inner.0
-            }
-
-            pub(crate) fn from_handle(handle: $crate::handle::Handle) -> $name<H> {
-                $name { inner: $crate::handle::sealed::Opaque::new(handle) $(, $own: Default::default())? }
             }
 
             /// Sets how much may be in flight on this object at once. Operations past it are refused, with an error that
@@ -73,13 +107,6 @@ macro_rules! object {
             /// Cancels the operations this thread started on this object (`CancelIo`). Fine if there are none.
             pub fn cancel_thread(&self) {
                 self.handle().cancel_thread();
-            }
-        }
-
-        impl<H: $crate::Home> Clone for $name<H> {
-            /// Another handle to the same object; the last one dropped closes it.
-            fn clone(&self) -> $name<H> {
-                $name::from_handle(self.handle().clone())
             }
         }
 

@@ -261,11 +261,17 @@ impl Work {
     pub fn settle(&mut self, bytes: usize, result: Result<Value, Error>) {
         self.bytes = bytes;
         self.result = result;
+        let sequence = self.sequence;
         // What needs dropping goes now; the kind stays.
         match &mut self.op {
             Op::Connect { to } | Op::SendTo { to } => *to = Address::Unnamed,
             Op::Open { path, .. } => *path = Default::default(),
             Op::RecvMulti => self.buffers.pool = None,
+            Op::Awaited { source, .. } => {
+                if let Some(source) = source.take() {
+                    source.over(sequence);
+                }
+            }
             _ => {}
         }
     }

@@ -43,6 +43,7 @@ mod closing;
 mod connecting;
 mod creating_and_associating;
 mod datagrams;
+mod deliveries;
 #[cfg(target_os = "linux")]
 mod descriptors;
 mod direct_files;
@@ -65,6 +66,7 @@ mod receiving_many;
 mod refusals;
 mod routines;
 mod sends;
+mod steady_timers;
 mod streams;
 mod timers_at_scale;
 mod transmitting;

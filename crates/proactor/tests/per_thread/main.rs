@@ -35,6 +35,8 @@ mod connecting;
 mod creating_and_associating;
 #[path = "../conformance/datagrams.rs"]
 mod datagrams;
+#[path = "../conformance/deliveries.rs"]
+mod deliveries;
 #[cfg(target_os = "linux")]
 #[path = "../conformance/descriptors.rs"]
 mod descriptors;
@@ -78,6 +80,8 @@ mod refusals;
 mod routines;
 #[path = "../conformance/sends.rs"]
 mod sends;
+#[path = "../conformance/steady_timers.rs"]
+mod steady_timers;
 #[path = "../conformance/streams.rs"]
 mod streams;
 #[path = "../conformance/timers_at_scale.rs"]

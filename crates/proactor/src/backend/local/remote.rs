@@ -2,7 +2,7 @@
 //!
 //! | atomic | partner |
 //! |---|---|
-//! | queue push, fence, `asleep` swap | `asleep` store, fence, queue look: one of the two sees the other |
+//! | queue push or `nudged` store, fence, `asleep` swap | `asleep` store, fence, queue and `nudged` look: one of the two sees the other |
 //! | queue push, `closed` load | `closed` store, queue emptied: one of the two drops the packet |
 
 use std::os::fd::OwnedFd;
@@ -20,6 +20,8 @@ pub(crate) struct Remote {
     /// The owner waits in the kernel, or is about to.
     asleep: AtomicBool,
     closed: AtomicBool,
+    /// Something besides a post is to be looked at before the owner sleeps.
+    nudged: AtomicBool,
     pub wake: OwnedFd,
     contract: Contract,
 }
@@ -30,6 +32,7 @@ impl Remote {
             queue: SegQueue::new(),
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
             wake: eventfd()?,
             contract,
         })
@@ -41,14 +44,24 @@ impl Remote {
             return Err(entry);
         }
         self.queue.push(entry);
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
-            signal(&self.wake);
-        }
+        self.rouse();
         if self.is_closed() {
             self.drain();
         }
         Ok(())
+    }
+
+    /// From any thread: has the owner look at its timers before it sleeps on.
+    pub fn nudge(&self) {
+        self.nudged.store(true, Ordering::Release);
+        self.rouse();
+    }
+
+    fn rouse(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            signal(&self.wake);
+        }
     }
 
     pub fn is_closed(&self) -> bool {
@@ -65,7 +78,8 @@ impl Remote {
     pub fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        self.queue.is_empty()
+        let nudged = self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::Acquire);
+        self.queue.is_empty() && !nudged
     }
 
     pub fn wake_up(&self) {
