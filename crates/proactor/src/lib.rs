@@ -31,7 +31,9 @@
 mod backend;
 mod buf;
 mod deliver;
+pub mod dns;
 mod error;
+pub mod flow;
 pub mod fs;
 mod handle;
 mod home;
@@ -42,6 +44,7 @@ pub mod pool;
 mod port;
 pub mod process;
 mod shim;
+pub mod signal;
 pub mod sync;
 pub mod time;
 

@@ -25,6 +25,7 @@
 //! | `give_slot_up()` | the same until the value it gives is dropped |
 //! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
 //! | `open_process`, `process_of`, `same_process` | an object whose `Exited` completes when that process has ended |
+//! | `check_signal`, `catch_signal`, `release_signal`, `raise_signal` | signals: which there are, having them told, and no more; sending one |
 //! | `create_pipe`, `open_pipe`, `pipe_pair` | an instance of a named pipe's server, its client's end, both ends of a nameless one |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `check_fork`, `code_of` | the error of a forked child; the table from system numbers to codes |
@@ -65,6 +66,8 @@ mod route;
 #[cfg(target_os = "linux")]
 mod segments;
 #[cfg(target_os = "linux")]
+mod signals;
+#[cfg(target_os = "linux")]
 mod transmit;
 #[cfg(target_os = "linux")]
 mod uring;
@@ -85,6 +88,7 @@ pub(crate) use {
     process::{open_process, process_of, same_process},
     raw::RawCall,
     route::*,
+    signals::{catch_signal, check_signal, raise_signal, release_signal},
 };
 
 /// What the models run.

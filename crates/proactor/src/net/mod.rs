@@ -3,10 +3,12 @@
 //! Options go through socket2: `socket2::SockRef::from(&stream).set_tcp_nodelay(true)`. Sockets of the standard library
 //! and others come in by `From`, and go out by `into_std` and `into_descriptor` once nothing is in flight.
 
+mod connector;
 mod tcp;
 mod udp;
 mod unix;
 
+pub use connector::{Connector, connect};
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -25,6 +25,7 @@
 //! | `process.rs` | who waits for the end of processes |
 //! | `raw.rs` | the door to overlapped calls of the user's own |
 //! | `blocking.rs` | calls that have no overlapped form |
+//! | `signals.rs` | the console's events |
 //! | `timing.rs`, `clock.rs` | timers, and what wakes the library's thread for them |
 //! | `doors.rs` | handles and the standard library's types, in and out |
 //!
@@ -56,6 +57,7 @@ mod port;
 mod process;
 pub mod raw;
 mod route;
+mod signals;
 mod start;
 mod sys;
 mod timing;
@@ -74,6 +76,8 @@ pub(crate) use port::Port;
 pub(crate) use process::{open_process, process_of, same_process};
 pub(crate) use raw::RawCall;
 pub(crate) use route::{PortRef, Remote, WeakRef};
+pub(crate) use signals::{catch_signal, check_signal, raise_signal, release_signal};
+pub(crate) use timing::Timing;
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
 
 use super::{Backend, BackendInfo};
