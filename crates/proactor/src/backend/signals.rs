@@ -62,9 +62,7 @@ pub(crate) fn check_signal(signal: Signal) -> Result<Signal, Error> {
 }
 
 extern "C" fn handler(number: libc::c_int) {
-    let (Some(count), bell, false) =
-        (CAME.get(number as usize), BELL.load(Ordering::Acquire), is_forked())
-    else {
+    let (Some(count), bell, false) = (CAME.get(number as usize), BELL.load(Ordering::Acquire), is_forked()) else {
         return;
     };
     count.fetch_add(1, Ordering::Release);

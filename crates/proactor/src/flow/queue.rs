@@ -157,9 +157,11 @@ impl<H: Home> SendQueue<H> {
             let mut state = lock(&inner.state);
             let refused = match state.end {
                 Some(error) => Some(error),
-                None if !state.has_room(inner.most, buffer.len()) => Some(Error::new(Code::TooManyBytesQueued).of(OpKind::Send).hint(
-                    "the queue holds as many bytes as it may; wait for room, or give the queue a larger budget",
-                )),
+                None if !state.has_room(inner.most, buffer.len()) => Some(
+                    Error::new(Code::TooManyBytesQueued)
+                        .of(OpKind::Send)
+                        .hint("the queue holds as many bytes as it may; wait for room, or give the queue a larger budget"),
+                ),
                 None => None,
             };
             if let Some(error) = refused {

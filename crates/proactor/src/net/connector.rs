@@ -101,9 +101,7 @@ impl Connector {
 impl<H: Home> Connector<H> {
     /// Each attempt's socket goes through `prepare` before it connects: to set options, to be bound, to be associated with a port,
     /// shared or the thread's own. An error there is that address's.
-    pub fn prepared(
-        prepare: impl FnMut(TcpStream, SocketAddr) -> Result<TcpStream<H>, Error> + Send + 'static,
-    ) -> Connector<H> {
+    pub fn prepared(prepare: impl FnMut(TcpStream, SocketAddr) -> Result<TcpStream<H>, Error> + Send + 'static) -> Connector<H> {
         Connector { prepare: Box::new(prepare), condition: Box::new(|_, _| true), stagger: STAGGER }
     }
 

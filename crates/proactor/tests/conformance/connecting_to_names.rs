@@ -111,7 +111,10 @@ fn a_refusal_makes_way_for_the_next_at_once() {
 #[test]
 fn an_address_that_does_not_answer_is_overtaken_after_the_stagger() {
     let Some(hole) = hole() else {
-        skip!("connecting_to_names::an_address_that_does_not_answer_is_overtaken_after_the_stagger", "a full listener refuses or takes more here");
+        skip!(
+            "connecting_to_names::an_address_that_does_not_answer_is_overtaken_after_the_stagger",
+            "a full listener refuses or takes more here"
+        );
     };
     let (_listener, address) = listener();
     let stagger = Duration::from_millis(40);

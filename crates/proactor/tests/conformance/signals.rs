@@ -66,7 +66,10 @@ fn every_set_that_has_a_signal_gets_it() {
 #[test]
 fn each_wait_has_a_signal_of_its_own_in_call_order() {
     if cfg!(windows) {
-        skip!("signals::each_wait_has_a_signal_of_its_own_in_call_order", "a console event would reach the programs that run this one");
+        skip!(
+            "signals::each_wait_has_a_signal_of_its_own_in_call_order",
+            "a console event would reach the programs that run this one"
+        );
     }
     let _turn = turns();
     let port = port(1);
@@ -88,7 +91,10 @@ fn each_wait_has_a_signal_of_its_own_in_call_order() {
 #[test]
 fn a_signal_that_is_removed_comes_no_more_and_is_forgotten() {
     if cfg!(windows) {
-        skip!("signals::a_signal_that_is_removed_comes_no_more_and_is_forgotten", "a console event would reach the programs that run this one");
+        skip!(
+            "signals::a_signal_that_is_removed_comes_no_more_and_is_forgotten",
+            "a console event would reach the programs that run this one"
+        );
     }
     let _turn = turns();
     // This one keeps the process alive.
