@@ -47,6 +47,10 @@ pub enum Code {
     TooManyDescriptors,
     /// There was nothing to cancel or find (1168).
     NotFound,
+    /// There is no host, or no address, of this name (11001).
+    HostNotFound,
+    /// The name could not be resolved now (11002).
+    ResolveAgain,
     /// The file or path does not exist (2).
     FileNotFound,
     /// The file exists already (80).
@@ -143,6 +147,13 @@ impl Code {
                 (4, 10024, K::QuotaExceeded, "no descriptor is left; close some, or raise the limit of open files")
             }
             Code::NotFound => (1168, 1168, K::NotFound, "no such operation is pending"),
+            Code::HostNotFound => (11001, 11001, K::NotFound, "no host or address of this name is known; check its spelling"),
+            Code::ResolveAgain => (
+                11002,
+                11002,
+                K::Other,
+                "the name could not be resolved now; check the network and its name server, or try again later",
+            ),
             Code::FileNotFound => (2, 2, K::NotFound, "the file or path does not exist; check the path"),
             Code::FileExists => (80, 80, K::AlreadyExists, "the file exists already"),
             Code::AccessDenied => (5, 10013, K::PermissionDenied, "permission denied; check the rights of this user"),

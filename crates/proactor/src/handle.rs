@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     UnixDatagram,
     File,
     Timers,
+    /// What its operations wait for comes from elsewhere than the kernel: names, signals, permits.
+    Awaited,
     /// Something whose readiness is watched, and nothing else: a pollable descriptor, a process.
     Watched,
     /// The way to calls of the user's own.

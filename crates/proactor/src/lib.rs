@@ -35,7 +35,9 @@ mod cancel;
 pub mod channel;
 pub mod compose;
 mod deliver;
+pub mod dns;
 mod error;
+pub mod flow;
 pub mod fs;
 pub mod group;
 mod handle;
@@ -47,6 +49,7 @@ pub mod pool;
 mod port;
 pub mod process;
 mod shim;
+pub mod signal;
 pub mod sync;
 pub mod time;
 

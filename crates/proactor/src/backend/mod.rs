@@ -27,6 +27,7 @@
 //! | `leave(port)` | the calling thread goes on to other things: the port no longer counts it, until its next `get` |
 //! | `raw`, `RawCall` | the door to system calls of the user's own, and what such an operation carries |
 //! | `open_process`, `process_of`, `same_process` | an object whose `Exited` completes when that process has ended |
+//! | `check_signal`, `catch_signal`, `release_signal`, `raise_signal` | signals: which there are, having them told, and no more; sending one |
 //! | `create_pipe`, `open_pipe`, `pipe_pair` | an instance of a named pipe's server, its client's end, both ends of a nameless one |
 //! | `unix_path`, `is_unnamed` | what a Unix socket's address names |
 //! | `receive_headers`, `Control` | whether a socket's datagrams tell their headers, and the control data that does |
@@ -69,6 +70,8 @@ mod route;
 #[cfg(target_os = "linux")]
 mod segments;
 #[cfg(target_os = "linux")]
+mod signals;
+#[cfg(target_os = "linux")]
 mod transmit;
 #[cfg(target_os = "linux")]
 mod uring;
@@ -89,6 +92,7 @@ pub(crate) use {
     process::{open_process, process_of, same_process},
     raw::RawCall,
     route::*,
+    signals::{catch_signal, check_signal, raise_signal, release_signal},
 };
 
 /// What the models run.

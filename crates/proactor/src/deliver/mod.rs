@@ -139,6 +139,7 @@ fn check(op: &Op, buffers: &Buffers) -> Result<(), Error> {
             | Op::SetLen { .. }
             | Op::Metadata
             | Op::Timer { .. }
+            | Op::Awaited { .. }
             | Op::Exited
             | Op::Raw
             | Op::Post

@@ -3,11 +3,13 @@
 //! Options go through socket2: `socket2::SockRef::from(&stream).set_tcp_nodelay(true)`. Sockets of the standard library
 //! and others come in by `From`, and go out by `into_std` and `into_descriptor` once nothing is in flight.
 
+mod connector;
 mod tcp;
 mod udp;
 mod unix;
 
 pub use crate::op::{Headers, Message};
+pub use connector::{Connector, connect};
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;
 pub use unix::{UnixDatagram, UnixListener, UnixStream};
@@ -26,7 +28,8 @@ fn io<T>(result: std::io::Result<T>) -> Result<T, Error> {
     result.map_err(|error| Error::from_io(&error))
 }
 
-/// What every socket has: the handle inside, limits, cancelling, going out. A field named beside the type is each handle's own.
+/// What every socket has: the handle inside, limits, cancelling, going out. A field named beside the type is each
+/// handle's own; one named `with` is shared by all.
 macro_rules! object {
     ($name:ident $(, $own:ident)?) => {
         impl $crate::handle::sealed::Sealed for $name {
@@ -53,6 +56,43 @@ macro_rules! object {
             type Home = H;
         }
 
+        impl<H: $crate::Home> $name<H> {
+            pub(crate) fn from_handle(handle: $crate::handle::Handle) -> $name<H> {
+                $name { inner: $crate::handle::sealed::Opaque::new(handle) $(, $own: Default::default())? }
+            }
+        }
+
+        impl<H: $crate::Home> Clone for $name<H> {
+            /// Another handle to the same object; the last one dropped closes it.
+            fn clone(&self) -> $name<H> {
+                $name::from_handle(self.handle().clone())
+            }
+        }
+
+        $crate::net::object!(@common $name);
+    };
+    ($name:ident, with $shared:ident) => {
+        impl $crate::handle::sealed::Sealed for $name {
+            fn opaque(&self) -> &$crate::handle::sealed::Opaque {
+                &self.inner
+            }
+
+            unsafe fn into_local(self) -> $name<$crate::Local> {
+                $name { inner: $crate::handle::sealed::Opaque::new(self.inner.0), $shared: self.$shared }
+            }
+        }
+
+        impl<H: $crate::Home> Clone for $name<H> {
+            /// Another handle to the same object; the last one dropped closes it.
+            fn clone(&self) -> $name<H> {
+                let inner = $crate::handle::sealed::Opaque::new(self.handle().clone());
+                $name { inner, $shared: self.$shared.clone() }
+            }
+        }
+
+        $crate::net::object!(@common $name);
+    };
+    (@common $name:ident) => {
         impl $crate::AsObject for $name {
             type OnLocal = $name<$crate::Local>;
         }
@@ -60,10 +100,6 @@ macro_rules! object {
         impl<H: $crate::Home> $name<H> {
             pub(crate) fn handle(&self) -> &$crate::handle::Handle {
                 &self.inner.0
-            }
-
-            pub(crate) fn from_handle(handle: $crate::handle::Handle) -> $name<H> {
-                $name { inner: $crate::handle::sealed::Opaque::new(handle) $(, $own: Default::default())? }
             }
 
             /// Sets how much may be in flight on this object at once. Operations past it are refused, with an error that
@@ -88,13 +124,6 @@ macro_rules! object {
             /// Cancels the operations this thread started on this object (`CancelIo`). Fine if there are none.
             pub fn cancel_thread(&self) {
                 self.handle().cancel_thread();
-            }
-        }
-
-        impl<H: $crate::Home> Clone for $name<H> {
-            /// Another handle to the same object; the last one dropped closes it.
-            fn clone(&self) -> $name<H> {
-                $name::from_handle(self.handle().clone())
             }
         }
 

@@ -290,10 +290,16 @@ impl Work {
     /// What needs dropping goes; the kind stays.
     #[cold]
     fn let_go(&mut self) {
+        let sequence = self.sequence;
         match &mut self.op {
             Op::Connect { to } | Op::SendTo { to } => *to = Address::Unnamed,
             Op::Open { path, .. } => *path = Default::default(),
             Op::RecvMulti => self.buffers.pool = None,
+            Op::Awaited { source, .. } => {
+                if let Some(source) = source.take() {
+                    source.over(sequence);
+                }
+            }
             _ => {}
         }
     }

@@ -21,12 +21,14 @@
 //! | `Timer` | timer | its moment has come | SetWaitableTimer / timerfd, one for many |
 //! | `Exited` | read | the process ended | RegisterWaitForSingleObject / pidfd_open, poll |
 //! | `Raw` | file | the user's own call of the kernel is over | any overlapped call / any io_uring entry |
+//! | `Awaited` | timer | its source says so (`awaited.rs`): a name is resolved, a signal has come, a permit is free | none |
 //! | `Post` | none | at once | PostQueuedCompletionStatus |
 //!
 //! Operations of one lane of one object complete and fill in call order; the file lane has no order; timers
 //! complete in the order of their deadlines.
 
 mod address;
+mod awaited;
 mod block;
 mod boxed;
 mod message;
@@ -40,6 +42,7 @@ use std::net::Shutdown;
 use std::path::PathBuf;
 
 pub use address::Address;
+pub(crate) use awaited::{Source, Waiting, awaited, begin as begin_awaited};
 pub use block::{Block, Ticket};
 pub(crate) use block::{
     Delivery, Header, Layered, Work, alloc_block, begin, free_block, free_shell, give_shell, release_object, take_shell,
@@ -124,6 +127,12 @@ pub(crate) enum Op {
     },
     /// Of a process.
     Exited,
+    /// Over when its source says so; of that kind.
+    Awaited {
+        kind: OpKind,
+        /// Until it is over.
+        source: Option<std::sync::Arc<dyn Source>>,
+    },
     /// What is asked stands beside the buffers: `Buffers::raw`.
     Raw,
 }
@@ -154,7 +163,7 @@ impl Op {
             Op::Connect { .. } | Op::Send | Op::SendTo { .. } | Op::Ready { interest: Interest::Write } => Lane::Write,
             Op::Shutdown { .. } | Op::Disconnect { .. } | Op::Transmit(_) | Op::SendMsg(_) => Lane::Write,
             Op::ReadAt { .. } | Op::WriteAt { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Post => Lane::File,
-            Op::Timer { .. } => Lane::Timer,
+            Op::Timer { .. } | Op::Awaited { .. } => Lane::Timer,
             Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Raw => Lane::File,
         }
     }
@@ -187,6 +196,7 @@ impl Op {
             Op::Timer { .. } => OpKind::Timer,
             Op::Exited => OpKind::Exited,
             Op::Raw => OpKind::Raw,
+            Op::Awaited { kind, .. } => *kind,
         }
     }
 
@@ -216,10 +226,21 @@ impl Op {
         }
     }
 
-    /// Whether there is something to drop in it, or beside it in the block.
+    /// Whether there may be something to drop in it, or beside it in the block.
     #[inline]
     pub fn holds_something(&self) -> bool {
-        matches!(self, Op::Connect { .. } | Op::SendTo { .. } | Op::Open { .. } | Op::Transmit(_) | Op::RecvMulti)
+        !matches!(
+            self,
+            Op::Post
+                | Op::Accept
+                | Op::Recv
+                | Op::Send
+                | Op::RecvFrom
+                | Op::Ready { .. }
+                | Op::ReadAt { .. }
+                | Op::WriteAt { .. }
+                | Op::Timer { .. }
+        )
     }
 
     /// Whether its buffers count against the object's budget of bytes queued for sending.
@@ -284,6 +305,16 @@ pub enum OpKind {
     Exited,
     /// A system call of the user's own.
     Raw,
+    /// Resolve a name, or an address.
+    Resolve,
+    /// Wait for a signal.
+    Signal,
+    /// Wait for a permit.
+    Acquire,
+    /// Wait for room in a queue.
+    Room,
+    /// Wait until a queue is empty.
+    Flush,
 }
 
 impl fmt::Display for OpKind {
@@ -315,6 +346,11 @@ impl fmt::Display for OpKind {
             OpKind::Timer => "timer",
             OpKind::Exited => "process-exit",
             OpKind::Raw => "raw call",
+            OpKind::Resolve => "resolve",
+            OpKind::Signal => "signal",
+            OpKind::Acquire => "acquire",
+            OpKind::Room => "room",
+            OpKind::Flush => "flush",
         })
     }
 }

@@ -5,10 +5,13 @@ use super::block::Work;
 use super::boxed::Boxed;
 use super::message::Message;
 use crate::buf::PoolBuf;
+use crate::dns::{HostName, Resolved};
 use crate::error::{Code, Error};
+use crate::flow::Permit;
 use crate::fs::Metadata;
 use crate::net::{TcpStream, UnixStream};
 use crate::process::Exited;
+use crate::signal::Signal;
 
 /// What an operation brought besides its byte count. What is larger than a few words lies in a box, so that packets are
 /// small.
@@ -31,6 +34,14 @@ pub enum Value {
     Metadata(Box<Metadata>),
     /// How a process ended.
     Exited(Exited),
+    /// A signal that came.
+    Signal(Signal),
+    /// A name's addresses.
+    Resolved(Resolved),
+    /// An address's name.
+    Name(Box<HostName>),
+    /// A permit.
+    Permit(Permit),
 }
 
 /// An accepted connection. Dropping it closes the connection.
@@ -142,6 +153,42 @@ impl Brings for Exited {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Exited(exited) => Some(exited),
+            _ => None,
+        }
+    }
+}
+
+impl Brings for Signal {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Signal(signal) => Some(signal),
+            _ => None,
+        }
+    }
+}
+
+impl Brings for Resolved {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Resolved(resolved) => Some(resolved),
+            _ => None,
+        }
+    }
+}
+
+impl Brings for HostName {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Name(name) => Some(*name),
+            _ => None,
+        }
+    }
+}
+
+impl Brings for Permit {
+    fn from_value(value: Value) -> Option<Self> {
+        match value {
+            Value::Permit(permit) => Some(permit),
             _ => None,
         }
     }

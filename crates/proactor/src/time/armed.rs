@@ -11,6 +11,7 @@
 //! | put off | only by `expire`, to what is next |
 //! | left alone by `arm` while somebody expires | who does sets it at the end |
 
+use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -120,8 +121,28 @@ const _: () = assert!(align_of::<Header>() > 3 && align_of::<Object>() > 3);
 
 struct State {
     wheel: Wheel<Armer>,
+    /// Completed from elsewhere, to be delivered by whoever expires; out of the wheel, their results in their blocks.
+    ready: VecDeque<Armer>,
     alarm: u64,
     expiring: bool,
+}
+
+impl State {
+    /// Whether this is what the ticket means.
+    ///
+    /// # Safety
+    /// In the wheel, under the lock.
+    unsafe fn is_named(&self, armer: Armer, ticket: Ticket) -> bool {
+        match armer.what() {
+            // SAFETY: what lies in the wheel is alive, and changes hands only under the lock.
+            What::Block(header) => unsafe { header.as_ref() }.is(ticket),
+            What::Post(object) => {
+                let generation = self.wheel.generation(ticket.place);
+                object.as_ptr().addr() == ticket.block && ticket.sequence == generation.into()
+            }
+            What::Deadline(_) => false,
+        }
+    }
 }
 
 pub(crate) struct Armed {
@@ -130,7 +151,7 @@ pub(crate) struct Armed {
 
 impl Armed {
     pub fn new() -> Armed {
-        Armed { state: Mutex::new(State { wheel: Wheel::new(), alarm: NEVER, expiring: false }) }
+        Armed { state: Mutex::new(State { wheel: Wheel::new(), ready: VecDeque::new(), alarm: NEVER, expiring: false }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,16 +218,8 @@ impl Armed {
             ticket.prefetch();
             let mut state = self.lock();
             let Some(armer) = state.wheel.get(ticket.place) else { return 0 };
-            let found = match armer.what() {
-                // SAFETY: what lies in the wheel is alive, and changes hands only under the lock.
-                What::Block(header) => unsafe { header.as_ref() }.is(ticket),
-                What::Post(object) => {
-                    let generation = state.wheel.generation(ticket.place);
-                    object.as_ptr().addr() == ticket.block && ticket.sequence == generation.into()
-                }
-                What::Deadline(_) => false,
-            };
-            if !found {
+            // SAFETY: the lock is held.
+            if !unsafe { state.is_named(armer, ticket) } {
                 return 0;
             }
             state.wheel.remove(ticket.place);
@@ -232,8 +245,60 @@ impl Armed {
             // SAFETY: taken out of the wheel here.
             count += batch.each().map(|armer| unsafe { cancelled(armer, packets) }).sum::<usize>();
             if over {
-                return count;
+                break;
             }
+        }
+        // What has its result already keeps it; nobody may come to expire once a port is closed.
+        if !matches!(which, Which::One(_) | Which::Thread(_)) {
+            self.deliver_ready(packets);
+        }
+        count
+    }
+
+    /// Completes an operation before its moment, with what it brings: at once, or, with nobody to give it to, when `expire` is next
+    /// called; the caller sees to that. The result comes back if the ticket names nothing.
+    pub fn fulfil(
+        &self,
+        ticket: Ticket,
+        result: Result<Value, Error>,
+        packets: Option<&mut impl Packets>,
+    ) -> Result<(), Result<Value, Error>> {
+        let mut state = self.lock();
+        let named = state.wheel.get(ticket.place).filter(|armer| {
+            // SAFETY: the lock is held.
+            unsafe { state.is_named(*armer, ticket) }
+        });
+        let Some((armer, What::Block(header))) = named.map(|armer| (armer, armer.what())) else { return Err(result) };
+        state.wheel.remove(ticket.place);
+        match packets {
+            // SAFETY: taken out of the wheel here.
+            Some(packets) => {
+                drop(state);
+                unsafe { settle(header, result, packets) };
+            }
+            None => {
+                // SAFETY: as above; nobody looks at it before it is delivered.
+                unsafe { (*header.as_ptr()).work.result = result };
+                state.ready.push_back(armer);
+                state.alarm = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers what was completed from elsewhere.
+    fn deliver_ready(&self, packets: &mut impl Packets) -> usize {
+        let mut count = 0;
+        loop {
+            let Some(armer) = self.lock().ready.pop_front() else { return count };
+            if let What::Block(header) = armer.what() {
+                // SAFETY: taken out of the wheel when its result was set, and of the list here.
+                unsafe {
+                    let result = std::mem::replace(&mut (*header.as_ptr()).work.result, Ok(Value::None));
+                    settle(header, result, packets);
+                }
+            }
+            count += 1;
         }
     }
 
@@ -246,9 +311,14 @@ impl Armed {
         state.expiring = true;
         let mut count = 0;
         loop {
+            if !state.ready.is_empty() {
+                drop(state);
+                count += self.deliver_ready(packets);
+                state = self.lock();
+            }
             let (mut batch, now) = (Batch::new(), tick_at(nanos_of(Instant::now())));
             let whole = state.wheel.advance(now, WORK, |armer| batch.push(armer));
-            if whole && batch.len == 0 {
+            if whole && batch.len == 0 && state.ready.is_empty() {
                 break;
             }
             let passed = state.again(&batch);
@@ -262,7 +332,7 @@ impl Armed {
             }
         }
         state.expiring = false;
-        state.alarm = state.wheel.next().map_or(NEVER, nanos_at);
+        state.alarm = if state.ready.is_empty() { state.wheel.next().map_or(NEVER, nanos_at) } else { 0 };
         if state.alarm != NEVER {
             alarm(state.alarm);
         }

@@ -38,9 +38,9 @@ pub(super) fn tick_at(nanos: u64) -> u64 {
     nanos >> TICK
 }
 
-/// When a tick begins.
+/// When a tick begins; the last moment there is for one past it.
 pub(super) fn nanos_at(tick: u64) -> u64 {
-    tick << TICK
+    tick.saturating_mul(1 << TICK)
 }
 
 struct Entry<T> {

@@ -7,40 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use proactor::fs::{File, OpenOptions};
 use proactor::net::TcpStream;
-use proactor::sync::{Waited, alertable};
 use proactor::{within, within_mut};
 
 use crate::common::*;
+use crate::deliveries::{DELIVERIES, until_run, until_there};
 
-/// The deliveries there are, by the last word of a line.
-const DELIVERIES: [&str; 6] = ["wait", "start", "packet", "routine", "then", "await"];
 const KINDS: usize = DELIVERIES.len();
-
-/// Runs the port until the other side of a handler has its value.
-#[track_caller]
-fn until_there<T>(port: &Port, place: &Mutex<Option<T>>) -> T {
-    let end = std::time::Instant::now() + LONG;
-    loop {
-        if let Some(value) = place.lock().unwrap().take() {
-            return value;
-        }
-        assert!(std::time::Instant::now() < end, "a handler was due");
-        let outcome = port.get(std::time::Duration::from_millis(1)).unwrap();
-        assert!(outcome.packet().is_none(), "no packet was due");
-    }
-}
-
-/// Waits alertably until a routine of this thread has left its value.
-#[track_caller]
-fn until_run<T>(place: &Cell<Option<T>>) -> T {
-    let end = std::time::Instant::now() + LONG;
-    loop {
-        if let Some(value) = place.take() {
-            return value;
-        }
-        assert_ne!(alertable::sleep(end), Ok(Waited::TimedOut), "a routine was due");
-    }
-}
 
 /// Receives once, by this delivery, into room for 100 bytes.
 fn receive_by(delivery: &str, port: &Port, stream: &AtHome<TcpStream>) -> Vec<u8> {

@@ -13,6 +13,8 @@ use crate::common::Io;
 pub type PortOf<B, K> = CompletionPort<B, K>;
 pub type Port = PortOf<Io, usize>;
 pub type Batch<B = Io, K = usize> = proactor::Batch<B, K>;
+/// The home of what is at home.
+pub type Here = proactor::Shared;
 /// What an object is once it has its home.
 pub type AtHome<O> = O;
 

@@ -14,6 +14,8 @@ use crate::common::{ANY, Io};
 pub type PortOf<B, K> = LocalPort<B, K>;
 pub type Port = PortOf<Io, usize>;
 pub type Batch<B = Io, K = usize> = proactor::Batch<B, K, Local>;
+/// The home of what is at home.
+pub type Here = Local;
 /// What an object is once it has its home.
 pub type AtHome<O> = <O as AsObject>::OnLocal;
 

@@ -23,6 +23,8 @@ mod accepting_many;
 mod alertable_gets;
 #[path = "../conformance/apcs.rs"]
 mod apcs;
+#[path = "../conformance/backpressure.rs"]
+mod backpressure;
 #[path = "../conformance/blocking.rs"]
 mod blocking;
 #[path = "../conformance/cancelling.rs"]
@@ -35,10 +37,14 @@ mod closing;
 mod composed;
 #[path = "../conformance/connecting.rs"]
 mod connecting;
+#[path = "../conformance/connecting_to_names.rs"]
+mod connecting_to_names;
 #[path = "../conformance/creating_and_associating.rs"]
 mod creating_and_associating;
 #[path = "../conformance/datagrams.rs"]
 mod datagrams;
+#[path = "../conformance/deliveries.rs"]
+mod deliveries;
 #[cfg(target_os = "linux")]
 #[path = "../conformance/descriptors.rs"]
 mod descriptors;
@@ -90,10 +96,16 @@ mod promises;
 mod receiving_many;
 #[path = "../conformance/refusals.rs"]
 mod refusals;
+#[path = "../conformance/resolving.rs"]
+mod resolving;
 #[path = "../conformance/routines.rs"]
 mod routines;
 #[path = "../conformance/sends.rs"]
 mod sends;
+#[path = "../conformance/signals.rs"]
+mod signals;
+#[path = "../conformance/steady_timers.rs"]
+mod steady_timers;
 #[path = "../conformance/streams.rs"]
 mod streams;
 #[path = "../conformance/timers_at_scale.rs"]

@@ -179,6 +179,7 @@ pub(super) fn perform(
         | Op::Close
         | Op::Post
         | Op::Timer { .. }
+        | Op::Awaited { .. }
         | Op::Accept
         | Op::AcceptMulti
         | Op::RecvMulti

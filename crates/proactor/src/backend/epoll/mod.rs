@@ -31,7 +31,7 @@ pub(crate) use object::ObjectState;
 pub(in crate::backend) use perform::{is_passing, pipe_code};
 pub(crate) use port::Port;
 pub(crate) use reaper::process_port;
-pub(in crate::backend) use sys::{borrow, eventfd, give_pages_back, poll_two, send, send_msg, signal};
+pub(in crate::backend) use sys::{borrow, eventfd, eventfd_that_blocks, give_pages_back, poll_two, send, send_msg, signal};
 pub(crate) use timing::Timing;
 pub(in crate::backend) use timing::no_room;
 pub(in crate::backend) use types::Aside;

@@ -167,7 +167,7 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
             Step::Done(..) => Step::Done(0, Ok(Value::Exited(process::exited(fd)))),
             step => step,
         },
-        Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Timer { .. } | Op::Raw | Op::Post => {
+        Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata | Op::Timer { .. } | Op::Awaited { .. } | Op::Raw | Op::Post => {
             unreachable!("not a socket operation")
         }
     }

@@ -39,6 +39,12 @@ pub(in crate::backend) fn eventfd() -> Result<OwnedFd, Error> {
     check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).map(owned)
 }
 
+/// One whose reader waits for it.
+pub(in crate::backend) fn eventfd_that_blocks() -> Result<OwnedFd, Error> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) }).map(owned)
+}
+
 /// Adds one to an eventfd. At the counter's end the write fails, and the descriptor is readable all the same.
 pub(in crate::backend) fn signal(event: &OwnedFd) {
     let one = 1_u64;

@@ -5,20 +5,32 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use super::port::{Port, TIMERS};
+use super::super::local::Remote;
+use super::port::{Port, TIMERS, ToQueue};
 use super::sys;
 use crate::deliver::Packets;
 use crate::error::{Code, Error};
 use crate::handle::Object;
-use crate::op::{Header, Op, Ticket};
+use crate::op::{Header, Op, Ticket, Value, begin_awaited};
 use crate::time::{Armed, NOWHERE, Place, until};
 
 /// What timers are on Linux.
 pub(crate) struct Timing {
     pub(in crate::backend) armed: Armed,
     alarm: OnceLock<Alarm>,
+    home: OnceLock<Whose>,
+}
+
+/// Who delivers what is completed from elsewhere.
+enum Whose {
+    /// Whoever completes it.
+    Anyones(Weak<Port>),
+    /// The thread whose port it is, which is told by the timerfd.
+    Owners,
+    /// The same, told by its ring.
+    Local(Arc<Remote>),
 }
 
 struct Alarm {
@@ -29,15 +41,53 @@ struct Alarm {
 
 impl Timing {
     pub fn new() -> Timing {
-        Timing { armed: Armed::new(), alarm: OnceLock::new() }
+        Timing { armed: Armed::new(), alarm: OnceLock::new(), home: OnceLock::new() }
     }
 
     /// Arms an operation.
     #[inline]
-    pub(in crate::backend) fn arm(&self, header: NonNull<Header>) -> Option<Place> {
-        // SAFETY: begun, and the caller's.
-        let at = unsafe { moment_of(header) };
-        self.armed.arm(header, at, |nanos| self.set(nanos))
+    pub(in crate::backend) fn arm(self: &Arc<Self>, header: NonNull<Header>) -> Option<Place> {
+        let arm = |at| self.armed.arm(header, at, |nanos| self.set(nanos));
+        // SAFETY: begun, and the caller's alone, until it is armed.
+        unsafe {
+            match &(*header.as_ptr()).work.op {
+                Op::Timer { at } => arm(*at),
+                Op::Awaited { .. } => begin_awaited(header, self, arm),
+                _ => unreachable!("timers have no other operations"),
+            }
+        }
+    }
+
+    /// Completes an operation that is armed, on the calling thread, or on the one whose port it is. The result comes back if the
+    /// operation is not armed.
+    pub fn fulfil(&self, ticket: Ticket, result: Result<Value, Error>) -> Result<(), Result<Value, Error>> {
+        match self.home.get() {
+            Some(Whose::Anyones(port)) => match port.upgrade() {
+                Some(port) => {
+                    let fulfilled = self.armed.fulfil(ticket, result, Some(&mut port.packets()));
+                    port.settled();
+                    fulfilled
+                }
+                // A port that is gone had nothing armed on it.
+                None => Err(result),
+            },
+            Some(Whose::Owners) => {
+                self.armed.fulfil(ticket, result, None::<&mut ToQueue<'_>>)?;
+                self.set(0);
+                Ok(())
+            }
+            Some(Whose::Local(port)) => {
+                self.armed.fulfil(ticket, result, None::<&mut ToQueue<'_>>)?;
+                port.nudge();
+                Ok(())
+            }
+            None => Err(result),
+        }
+    }
+
+    /// These are at home on the ring of one thread.
+    pub(in crate::backend) fn settle_local(&self, port: Arc<Remote>) {
+        let _ = self.home.set(Whose::Local(port));
     }
 
     /// Guards an operation, as `Armed::guard`.
@@ -77,18 +127,6 @@ impl Timings {
     }
 }
 
-/// The moment of a timer's operation.
-///
-/// # Safety
-/// A begun block, the caller's alone.
-unsafe fn moment_of(header: NonNull<Header>) -> u64 {
-    // SAFETY: the caller's promise.
-    match unsafe { &(*header.as_ptr()).work.op } {
-        Op::Timer { at } => *at,
-        _ => unreachable!("timers have no other operations"),
-    }
-}
-
 /// More timers than there are places for.
 pub(in crate::backend) fn no_room() -> Error {
     Error::new(Code::InsufficientResources)
@@ -108,6 +146,7 @@ impl Port {
         list[index] = Some(timing.clone());
         // Set once: a home is for life.
         let _ = timing.alarm.set(Alarm { timer, index });
+        let _ = timing.home.set(if self.has_owner() { Whose::Owners } else { Whose::Anyones(self.this.clone()) });
         Ok(())
     }
 

@@ -134,7 +134,7 @@ pub(super) unsafe fn outcome(header: NonNull<Header>, object: &Object) -> (usize
         Op::Sync { .. } | Op::Open { .. } | Op::Close | Op::Allocate { .. } | Op::SetLen { .. } | Op::Metadata => {
             unreachable!("not an operation the kernel reports")
         }
-        Op::PipeConnect | Op::RecvMessage | Op::Exited | Op::Timer { .. } | Op::Post => {
+        Op::PipeConnect | Op::RecvMessage | Op::Exited | Op::Timer { .. } | Op::Awaited { .. } | Op::Post => {
             unreachable!("not an operation the kernel reports")
         }
     }

@@ -28,6 +28,7 @@
 //! | `process.rs`, `handle.rs` | such objects: processes, and handles of the user's |
 //! | `raw.rs` | the door to overlapped calls of the user's own |
 //! | `blocking.rs` | calls that have no overlapped form |
+//! | `signals.rs` | the console's events |
 //! | `timing.rs`, `clock.rs` | timers, and what wakes the library's thread for them |
 //! | `doors.rs` | handles and the standard library's types, in and out |
 //!
@@ -62,6 +63,7 @@ mod port;
 mod process;
 pub mod raw;
 mod route;
+mod signals;
 mod start;
 mod sys;
 mod timing;
@@ -82,7 +84,8 @@ pub(crate) use port::Port;
 pub(crate) use process::{open_process, process_of, same_process};
 pub(crate) use raw::RawCall;
 pub(crate) use route::{PortRef, Remote, WeakRef};
-pub(crate) use timing::OwnThread;
+pub(crate) use signals::{catch_signal, check_signal, raise_signal, release_signal};
+pub(crate) use timing::{OwnThread, Timing};
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
 
 use super::{Backend, BackendInfo};

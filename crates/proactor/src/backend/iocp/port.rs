@@ -383,7 +383,7 @@ impl Port {
                 // SAFETY: a block that was posted, or whose operation this is the one completion of.
                 unsafe {
                     // These were settled before they were posted.
-                    if matches!((*header.as_ptr()).work.op, Op::Post | Op::Timer { .. }) {
+                    if matches!((*header.as_ptr()).work.op, Op::Post | Op::Timer { .. } | Op::Awaited { .. }) {
                         packets.packet(Entry::of_block(header));
                     } else {
                         object::retire(header, packets);

@@ -122,7 +122,7 @@ pub(super) unsafe fn issue(header: NonNull<Header>, object: &Object) -> Issued {
             Op::Exited => unreachable!("an operation of processes"),
             Op::PipeConnect | Op::RecvMessage => unreachable!("an operation of pipes"),
             Op::Post => unreachable!("a post goes to the port"),
-            Op::Timer { .. } => unreachable!("a timer goes into its wheel"),
+            Op::Timer { .. } | Op::Awaited { .. } => unreachable!("a timer goes into its wheel"),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::cancel::Tree;
 use crate::deliver::{self, After, Packets};
 use crate::error::Error;
 use crate::handle::{Object, Which};
-use crate::op::{Header, Op, Ticket};
+use crate::op::{Header, Op, Ticket, Value, begin_awaited};
 use crate::port::{Content, Entry};
 use crate::shim::{Arc, Mutex, lock};
 use crate::time::{Armed, Moment, Place, Sleeper, Wait, service};
@@ -57,12 +57,27 @@ impl Timing {
     /// Arms an operation: takes over a begun block.
     #[inline]
     pub(super) fn arm(&self, header: NonNull<Header>) -> Option<Place> {
-        // SAFETY: begun, and the caller's alone.
-        let at = match unsafe { &(*header.as_ptr()).work.op } {
-            Op::Timer { at } => *at,
-            _ => unreachable!("timers have no other operations"),
-        };
-        self.armed.arm(header, at, |nanos| self.register(Some(nanos)))
+        let arm = |at| self.armed.arm(header, at, |nanos| self.register(Some(nanos)));
+        // SAFETY: begun, and the caller's alone, until it is armed.
+        unsafe {
+            match &(*header.as_ptr()).work.op {
+                Op::Timer { at } => arm(*at),
+                Op::Awaited { .. } => match self.this.upgrade() {
+                    Some(this) => begin_awaited(header, &this, arm),
+                    None => unreachable!("its object keeps it"),
+                },
+                _ => unreachable!("timers have no other operations"),
+            }
+        }
+    }
+
+    /// Completes an operation that is armed. The result comes back if it is not.
+    pub fn fulfil(&self, ticket: Ticket, result: Result<Value, Error>) -> Result<(), Result<Value, Error>> {
+        // A port that is gone had nothing armed on it.
+        match self.port.get().and_then(Weak::upgrade) {
+            Some(port) => self.armed.fulfil(ticket, result, Some(&mut ToPort(&port))),
+            None => Err(result),
+        }
     }
 
     /// Guards an operation, as `Armed::guard`.

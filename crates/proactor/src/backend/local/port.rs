@@ -264,6 +264,7 @@ impl Port {
             return Err(Error::new(Code::InvalidHandle).hint("the completion port is closed"));
         }
         if let Some(timing) = object.sys.timing() {
+            timing.settle_local(self.remote());
             self.core.borrow_mut().timings.push(timing.clone());
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //!
 //! | atomic | partner |
 //! |---|---|
-//! | queue push, fence, `asleep` swap | `asleep` store, fence, queue look: one of the two sees the other |
+//! | queue push or `nudged` store, fence, `asleep` swap | `asleep` store, fence, queue and `nudged` look: one of the two sees the other |
 //! | `calls` push, `called` store, fence, `asleep` swap | `asleep` store, fence, `called` look; `called` cleared before `calls` is emptied |
 //! | queue push, `closed` load | `closed` store, queue emptied: one of the two drops the packet |
 
@@ -27,6 +27,8 @@ pub(crate) struct Remote {
     /// The owner waits in the kernel, or is about to.
     asleep: AtomicBool,
     closed: AtomicBool,
+    /// Something besides a post is to be looked at before the owner sleeps.
+    nudged: AtomicBool,
     pub wake: OwnedFd,
     contract: Contract,
 }
@@ -39,6 +41,7 @@ impl Remote {
             called: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
             wake: eventfd()?,
             contract,
         })
@@ -55,6 +58,12 @@ impl Remote {
             self.drain();
         }
         Ok(())
+    }
+
+    /// From any thread: has the owner look at its timers before it sleeps on.
+    pub fn nudge(&self) {
+        self.nudged.store(true, Ordering::Release);
+        self.rouse();
     }
 
     fn rouse(&self) {
@@ -101,7 +110,8 @@ impl Remote {
     pub fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        self.queue.is_empty() && !self.called.load(Ordering::SeqCst)
+        let nudged = self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::Acquire);
+        self.queue.is_empty() && !nudged && !self.called.load(Ordering::SeqCst)
     }
 
     pub fn wake_up(&self) {

@@ -80,6 +80,7 @@ pub(in crate::backend) fn entry(header: NonNull<Header>) -> Result<squeue::Entry
             | Op::Close
             | Op::Post
             | Op::Timer { .. }
+            | Op::Awaited { .. }
             | Op::Accept
             | Op::AcceptMulti
             | Op::RecvMulti
