@@ -38,7 +38,7 @@ pub fn start(listeners: Vec<TcpListener>, args: &EchoArgs) -> Result<Server, Fai
         runtime.block_on(async {
             let begun = match sharing {
                 Sharing::Shared => {
-                    listeners.into_iter().for_each(|listener| rt::spawn(accept(listener, buf, counts)).detach());
+                    listeners.into_iter().for_each(|listener| rt::spawn(accept(listener, buf, counts.clone())).detach());
                     Ok(())
                 }
                 Sharing::PerThread => on_cores(listeners, buf, &counts).await,
@@ -67,7 +67,7 @@ async fn on_cores(listeners: Vec<TcpListener>, buf: usize, tally: &Arc<Tally>) -
         async move {
             let Some(listener) = own else { return Ok(()) };
             rt::spawn_local(accept_here(rt::here(listener)?, buf, tally)).detach();
-            Ok(())
+            Ok::<(), Error>(())
         }
     };
     for begun in rt::on_each_core(begin)? {
