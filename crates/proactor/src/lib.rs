@@ -43,11 +43,13 @@ pub mod group;
 mod handle;
 mod home;
 pub mod net;
+mod newcomers;
 mod op;
 pub mod pipe;
 pub mod pool;
 mod port;
 pub mod process;
+pub mod rt;
 mod shim;
 pub mod signal;
 pub mod sync;
@@ -82,6 +84,7 @@ pub use handle::{AsObject, Limits};
 pub use home::{Carries, Home, Local, Shared};
 pub use op::{Accepted, Address, Block, Boxed, Brings, Completion, Datagram, Done, OpKind, Operation, Ticket, Value};
 pub use port::{Batch, CompletionPort, Concurrency, Fetched, Key, LocalPort, Outcome, Packet, RefusedPost, RemotePort, Settings};
+pub use proactor_macros::{main, test};
 pub use time::Wait;
 
 /// Which backend runs in this process, and why. Chooses now if nothing has chosen yet.

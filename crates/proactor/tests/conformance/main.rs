@@ -77,6 +77,7 @@ mod receiving_many;
 mod refusals;
 mod resolving;
 mod routines;
+mod runtime;
 mod sends;
 mod signals;
 mod steady_timers;

@@ -12,6 +12,7 @@ mod drops;
 mod live;
 mod modifiers;
 mod storms;
+mod tasks;
 mod teardown;
 mod timers;
 mod waits;

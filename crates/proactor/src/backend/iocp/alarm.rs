@@ -126,7 +126,7 @@ impl Drop for InGet<'_> {
 
 /// An alertable get of the thread whose alarm it is.
 pub(crate) struct Alert<'a> {
-    pub alarm: &'a Arc<Alarm>,
+    pub alarm: Option<&'a Arc<Alarm>>,
     /// Whether the thread has something else to do. Set before the alarm rings.
     pub is_up: &'a dyn Fn() -> bool,
 }
@@ -136,11 +136,12 @@ impl Alert<'_> {
         (self.is_up)()
     }
 
-    /// From here on the alarm finds the thread in the port.
-    pub(super) fn enter(&self) -> InGet<'_> {
-        let before = self.alarm.in_get.swap(true, Ordering::SeqCst);
+    /// From here on the alarm, if there is one, finds the thread in the port.
+    pub(super) fn enter(&self) -> Option<InGet<'_>> {
+        let alarm = self.alarm?;
+        let before = alarm.in_get.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        InGet { alarm: self.alarm, before }
+        Some(InGet { alarm, before })
     }
 }
 
