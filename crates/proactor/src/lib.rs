@@ -30,6 +30,8 @@
 
 mod backend;
 mod buf;
+#[cfg(all(not(loom), any(feature = "futures-io", feature = "tokio-io", feature = "hyper")))]
+pub mod compat;
 mod deliver;
 mod error;
 pub mod fs;
