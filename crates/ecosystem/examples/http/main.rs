@@ -11,6 +11,7 @@
 //! ```
 
 mod answers;
+mod io;
 mod tasks;
 mod tls;
 
@@ -81,7 +82,7 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, timer: Timer) -> Result<(), 
         Some(22) => {
             let stream = tls.accept(stream).await?;
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            speak(tls::Io(stream), is_h2, timer).await
+            speak(io::Io(stream), is_h2, timer).await
         }
         Some(_) => {
             let is_h2 = first.starts_with(b"PRI ");
