@@ -24,7 +24,7 @@ pub(super) struct Writing<H: Home> {
 
 enum Closing<H: Home> {
     Open,
-    Closing(Overlapped<NoBuffer, (), H>),
+    Shutting(Overlapped<NoBuffer, (), H>),
     Closed,
 }
 
@@ -85,12 +85,12 @@ impl<H: Home> Writing<H> {
                     ready!(self.poll_sent(cx))?;
                     self.closing = if S::SOCKET {
                         let op = Op::Shutdown { how: Shutdown::Write };
-                        Closing::Closing(Operation::new(handle(source), op, NoBuffer).into_future())
+                        Closing::Shutting(Operation::new(handle(source), op, NoBuffer).into_future())
                     } else {
                         Closing::Closed
                     };
                 }
-                Closing::Closing(op) => {
+                Closing::Shutting(op) => {
                     let done = ready!(Pin::new(op).poll(cx));
                     self.closing = Closing::Open;
                     match done.result {
