@@ -16,6 +16,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::backend;
 use crate::error::{Code, Error};
+use crate::newcomers;
 use crate::op::{Op, Ticket, thread_number};
 
 /// What kind of thing an object is; decides how its promises are kept.
@@ -214,10 +215,10 @@ impl Object {
         }
     }
 
-    /// The object's home, which becomes the process's own port if it has none yet.
+    /// The object's home. If it has none yet, that becomes the port of the runtime this thread works for, or the process's own.
     pub fn home_or_process(&self) -> Result<&Home, Error> {
         if self.home.get().is_none() {
-            self.find_home(|| backend::process_port().map(Into::into), 0)?;
+            self.find_home(newcomers::port, 0)?;
         }
         self.home.get().ok_or(Error::new(Code::InvalidHandle))
     }

@@ -26,6 +26,15 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `futures-io`, `tokio-io`, `hyper` | the module `compat`: streams as those libraries' I/O, hyper's executor and timer |
+//! | `tracing` | spans at level TRACE, as Asio's handler tracking: each operation from its start to where its result is taken (target `proactor::operation`; fields `kind`, `delivery`; when it completed an event with `bytes`, `result`, `micros`), each run of a handler or a completion routine (`proactor::handler`), each task of the runtime (`proactor::task`, entered with every poll). Where no subscriber wants them they cost a look at a flag; without the feature nothing |
+//!
 //! Which system calls stand behind an operation, and what each promise costs, is in ARCHITECTURE.md.
 
 mod backend;
@@ -38,14 +47,19 @@ pub mod fs;
 mod handle;
 mod home;
 pub mod net;
+mod newcomers;
 mod op;
 pub mod pipe;
 pub mod pool;
 mod port;
 pub mod process;
+pub mod rt;
 mod shim;
 pub mod sync;
 pub mod time;
+#[cfg_attr(not(all(feature = "tracing", not(loom))), path = "trace/off.rs")]
+#[cfg_attr(all(feature = "tracing", not(loom)), path = "trace/on.rs")]
+mod trace;
 
 #[cfg(all(test, loom))]
 mod models;
@@ -73,6 +87,7 @@ pub use handle::{AsObject, Limits};
 pub use home::{Carries, Home, Local, Shared};
 pub use op::{Accepted, Address, Block, Boxed, Brings, Completion, Datagram, Done, OpKind, Operation, Ticket, Value};
 pub use port::{Batch, CompletionPort, Concurrency, Fetched, Key, LocalPort, Outcome, Packet, RefusedPost, RemotePort, Settings};
+pub use proactor_macros::{main, test};
 pub use time::Wait;
 
 /// Which backend runs in this process, and why. Chooses now if nothing has chosen yet.

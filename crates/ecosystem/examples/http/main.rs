@@ -1,4 +1,5 @@
-//! A server of HTTP/1.1 and HTTP/2, with hyper and rustls over completion streams: `http [--port P] [--threads N]`.
+//! A server of HTTP/1.1 and HTTP/2, with hyper and rustls over completion streams and the library's own runtime:
+//! `http [--port P] [--threads N]`.
 //!
 //! One port for all: a connection that begins with a TLS handshake is HTTP/2 or HTTP/1.1 as ALPN decides, one that begins with
 //! HTTP/2's preface is that in the clear, any other HTTP/1.1. The certificate is made at start, for localhost, signed by itself.
@@ -12,7 +13,6 @@
 
 mod answers;
 mod io;
-mod tasks;
 mod tls;
 
 use std::net::SocketAddr;
@@ -21,10 +21,14 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use proactor::compat::Stream;
-use proactor::compat::hyper::{Executor, Timer};
+use proactor::compat::hyper::{RuntimeExecutor, Timer};
 use proactor::net::{TcpListener, TcpStream};
+use proactor::rt::{self, Runtime};
 use tokio::io::AsyncBufReadExt;
 use tokio_rustls::TlsAcceptor;
+
+/// How long a client may take to say what it speaks; after that hyper's own limits hold.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -33,7 +37,7 @@ fn main() -> Result<(), Failure> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
     let tls = tls::acceptor()?;
     println!("listening on {}", listener.local_addr()?);
-    tasks::run(threads, accept(listener, tls))
+    Runtime::shared().threads(threads).build()?.block_on(accept(listener, tls))
 }
 
 fn arguments() -> Result<(u16, usize), Failure> {
@@ -58,16 +62,17 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor) -> Result<(), Failure> 
             Err(error) => {
                 // Descriptors are short, as a rule: those who have one will end.
                 eprintln!("accept: {error}");
-                hyper::rt::Timer::sleep(&timer, Duration::from_millis(50)).await;
+                rt::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         let (tls, timer) = (tls.clone(), timer.clone());
-        tasks::spawn(async move {
+        let serve = async move {
             if let Err(error) = serve(accepted.stream, tls, timer).await {
                 eprintln!("a connection ended: {error}");
             }
-        });
+        };
+        rt::spawn(serve).detach();
     }
 }
 
@@ -75,12 +80,12 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor) -> Result<(), Failure> 
 async fn serve(stream: TcpStream, tls: TlsAcceptor, timer: Timer) -> Result<(), Failure> {
     socket2::SockRef::from(&stream).set_tcp_nodelay(true)?;
     let mut stream = Stream::new(stream);
-    let first = stream.fill_buf().await?;
+    let first = rt::timeout(PATIENCE, stream.fill_buf()).await??;
     match first.first() {
         None => Ok(()),
         // A handshake record of TLS.
         Some(22) => {
-            let stream = tls.accept(stream).await?;
+            let stream = rt::timeout(PATIENCE, tls.accept(stream)).await??;
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             speak(io::Io(stream), is_h2, timer).await
         }
@@ -97,8 +102,7 @@ where
 {
     let service = service_fn(answers::answer);
     let result = if is_h2 {
-        let spawn = Executor::new(tasks::spawn);
-        http2::Builder::new(spawn).timer(timer).serve_connection(io, service).await
+        http2::Builder::new(RuntimeExecutor).timer(timer).serve_connection(io, service).await
     } else {
         http1::Builder::new().timer(timer).serve_connection(io, service).await
     };

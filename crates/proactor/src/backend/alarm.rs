@@ -52,7 +52,8 @@ impl Alarm {
 
 /// An alertable get of the thread whose alarm it is.
 pub(crate) struct Alert<'a> {
-    pub alarm: &'a Arc<Alarm>,
+    /// None: nothing but the port's own entries and completions makes it so that the thread has something else to do.
+    pub alarm: Option<&'a Arc<Alarm>>,
     /// Whether the thread has something else to do. Set before the alarm rings.
     pub is_up: &'a dyn Fn() -> bool,
 }
@@ -62,10 +63,13 @@ impl Alert<'_> {
         (self.is_up)()
     }
 
-    /// Sleeps until `other` is readable, the alert is up, or `wait` ends.
-    pub fn sleep_with(&self, other: &OwnedFd, wait: Wait) {
-        if !wait.is_poll() && !self.is_up() {
-            self.alarm.sleep_with(other, wait);
+    /// Sleeps until `other` is readable, the alert is up, or `wait` ends. How long to wait for `other` alone after that.
+    pub fn sleep_with(&self, other: &OwnedFd, wait: Wait) -> Wait {
+        if wait.is_poll() || self.is_up() {
+            return Wait::Poll;
         }
+        let Some(alarm) = self.alarm else { return wait };
+        alarm.sleep_with(other, wait);
+        Wait::Poll
     }
 }

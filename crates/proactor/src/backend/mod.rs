@@ -125,11 +125,13 @@ pub(crate) struct Plan {
     pub concurrency: u32,
     /// Whether a worker that blocks outside the library gives its slot up.
     pub block_monitor: bool,
+    /// The port has a crew that always comes back to `get`: nobody else serves it while one of them runs.
+    pub crew: bool,
 }
 
 impl Plan {
     /// A port that one thread of the library serves.
-    pub const ALONE: Plan = Plan { concurrency: 1, block_monitor: false };
+    pub const ALONE: Plan = Plan { concurrency: 1, block_monitor: false, crew: false };
 }
 
 /// How a fetch from a port ended. A word: beside an `Error` in a result, a byte would have packets moved in pieces around it.

@@ -89,6 +89,52 @@ where
     }
 }
 
+/// hyper's tasks as tasks of this library's runtime, the one they are spawned in ([`rt::spawn`](crate::rt::spawn)).
+///
+/// ```
+/// use proactor::compat::hyper::RuntimeExecutor;
+/// # use std::sync::mpsc::channel;
+/// #[proactor::main(threads = 1)]
+/// async fn main() {
+///     let (tell, told) = channel();
+///     hyper::rt::Executor::execute(&RuntimeExecutor, async move { tell.send(7).unwrap() });
+///     assert_eq!(told.recv(), Ok(7));
+/// }
+/// ```
+///
+/// # Panics
+/// Outside a runtime, as `rt::spawn` does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RuntimeExecutor;
+
+impl<T> rt::Executor<T> for RuntimeExecutor
+where
+    T: Future + Send + 'static,
+    T::Output: Send + 'static,
+{
+    fn execute(&self, task: T) {
+        crate::rt::spawn(task).detach();
+    }
+}
+
+/// hyper's tasks as tasks of the core they are spawned on ([`rt::spawn_local`](crate::rt::spawn_local)): for connections that are
+/// not `Send`, those of per-thread ports.
+///
+/// # Panics
+/// Outside a per-core runtime, as `rt::spawn_local` does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalExecutor;
+
+impl<T> rt::Executor<T> for LocalExecutor
+where
+    T: Future + 'static,
+    T::Output: 'static,
+{
+    fn execute(&self, task: T) {
+        crate::rt::spawn_local(task).detach();
+    }
+}
+
 /// hyper's timer, over [`Timers`]: with it, hyper's own timeouts work (`header_read_timeout`, HTTP/2's `keep_alive_interval`).
 ///
 /// ```

@@ -11,6 +11,7 @@ use crate::error::{Code, Error, Refused};
 use crate::handle::Which;
 use crate::home::{Carries, Home};
 use crate::op::{Brings, Completion, Delivery, Done, Header, Layered, Operation, Ticket, alloc_block, begin, free_shell};
+use crate::trace;
 
 /// What a handler's block carries.
 struct Handling<C, F> {
@@ -31,9 +32,11 @@ unsafe fn run<C: Cargo, T: Brings, F: FnOnce(Completion<T, C::Back>)>(header: No
     // starts takes the same memory. The backend initialized the bytes it counted.
     unsafe {
         let layered = header.cast::<Layered<Handling<C, F>>>().as_ptr();
+        let span = trace::handler(&(*layered).header.work, "handler");
         let (bytes, result) = Done::take(&mut (*layered).header.work).typed();
         let Handling { cargo, handler } = (&raw const (*layered).cargo).read();
         free_shell(header);
+        let _inside = span.enter();
         handler(Completion { bytes, result, buffer: cargo.finish(bytes) });
     }
 }

@@ -51,6 +51,8 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
         if let (Some(object), true) = ((*block).object, budget > 0) {
             object.as_ref().sent(budget);
         }
+        let work = &mut (*block).work;
+        work.trace.completed(work.bytes, &work.result);
         match &(*block).delivery {
             Delivery::Packet | Delivery::Part | Delivery::Handler(_) => packets.packet(Entry::of_block(header)),
             Delivery::Overlapped(_) => overlapped::complete(header, packets),

@@ -52,7 +52,7 @@ impl Sleeper {
             return port.get_one(Wait::from(GLANCE)).map(|(_, entry)| entry);
         };
         let mut slots = [None];
-        let alert = Alert { alarm, is_up: &|| self.is_woken() };
+        let alert = Alert { alarm: Some(alarm), is_up: &|| self.is_woken() };
         port.get_alertable(&mut Fetch::new(&mut slots), Wait::Forever, &alert)?;
         let [entry] = slots;
         Ok(entry)

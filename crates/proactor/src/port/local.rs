@@ -56,7 +56,7 @@ use crate::time::Wait;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct LocalPort<B = (), K: Key = usize> {
-    pub(super) inner: backend::PortRef,
+    pub(crate) inner: backend::PortRef,
     carries: PhantomData<super::Carries<Packet<B, K>>>,
     home: PhantomData<Local>,
 }

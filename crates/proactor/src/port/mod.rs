@@ -167,6 +167,13 @@ impl<B: Send + 'static, K: Key> CompletionPort<B, K> {
         Ok(CompletionPort { inner: backend::Port::new(settings.into().plan(), contract)?, carries: PhantomData })
     }
 
+    /// A port for so many threads of the library's, which always come back to `get`.
+    pub(crate) fn for_workers(workers: u32) -> Result<CompletionPort<B, K>, Error> {
+        let plan = backend::Plan { concurrency: workers, block_monitor: false, crew: true };
+        let inner = backend::Port::new(plan, contract::<K>(Some(Block::<B>::block_type())))?;
+        Ok(CompletionPort { inner, carries: PhantomData })
+    }
+
     /// Makes this port the object's home, for life: completions of its operations come here, with `key`.
     ///
     /// Errors: [`Code::InvalidParameter`] (87) if the object has a home already, be it the process's own since its

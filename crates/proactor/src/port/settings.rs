@@ -63,7 +63,7 @@ impl Settings {
             Concurrency::Cores => std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
             Concurrency::Threads(n) => n.clamp(1, 1_000_000),
         };
-        backend::Plan { concurrency, block_monitor: self.block_monitor }
+        backend::Plan { concurrency, block_monitor: self.block_monitor, crew: false }
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn get(mut get: impl FnMut(&Alert<'_>) -> Result<Got, Error>) -> Resu
             record.begin(Some(alarm));
             let before = state.apcs.alertable(&record);
             let listening = Listening { state: &state, record, before };
-            get(&Alert { alarm, is_up: &|| listening.record.is_claimed() })?
+            get(&Alert { alarm: Some(alarm), is_up: &|| listening.record.is_claimed() })?
         };
         // What was queued may have been taken back meanwhile.
         if got != Got::Alerted || state.drain() {

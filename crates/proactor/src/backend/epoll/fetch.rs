@@ -1,5 +1,7 @@
 //! How a thread waits in the port: its slot, the queue, the poll, and what events mean.
 
+use std::cell::Cell;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -38,7 +40,35 @@ impl Packets for ToFetch<'_, '_> {
     }
 }
 
+thread_local! {
+    /// The port whose events this thread deals with, inside its `get`.
+    static REAPING: Cell<*const Port> = const { Cell::new(ptr::null()) };
+}
+
+/// This thread deals with a port's events while this lives, and then looks at the queue.
+struct Reaps {
+    before: *const Port,
+}
+
+impl Reaps {
+    fn begin(port: &Port) -> Reaps {
+        Reaps { before: REAPING.replace(port) }
+    }
+}
+
+impl Drop for Reaps {
+    fn drop(&mut self) {
+        REAPING.set(self.before);
+    }
+}
+
 impl Port {
+    /// Whether the calling thread looks at the queue before it leaves `get`, so that nobody need be told of a packet it posts.
+    #[inline]
+    pub(super) fn is_reaped_here(&self) -> bool {
+        ptr::eq(REAPING.get(), self)
+    }
+
     #[inline]
     pub fn get(self: &Arc<Self>, out: &mut Fetch<'_>, wait: Wait) -> Result<Got, Error> {
         types::check_fork()?;
@@ -76,7 +106,9 @@ impl Port {
         }
         let was_bound = self.has_owner() || worker::is_bound(self);
         let mut inside = worker::enter(self);
-        alert.alarm.reaches(&inside.worker().permit);
+        if let Some(alarm) = alert.alarm {
+            alarm.reaches(&inside.worker().permit);
+        }
         if !was_bound && alert.is_up() {
             if !inside.has_slot {
                 // It goes on running, and counts.
@@ -121,8 +153,7 @@ impl Port {
             let room = if self.gate.counts().idle() > 1 { 1 } else { out.room().clamp(FEW, EVENTS) };
             let mut poll = if queued { Wait::Poll } else { wait };
             if let Some(alert) = alert {
-                alert.sleep_with(&self.epoll, poll);
-                poll = Wait::Poll;
+                poll = alert.sleep_with(&self.epoll, poll);
             }
             let came = sys::epoll_wait(&self.epoll, &mut events[..room], poll);
             let counts = self.gate.idle_end();
@@ -136,7 +167,10 @@ impl Port {
             }
             let over = self.gate.is_over(counts);
             let nothing = came.is_empty();
-            self.handle(came, &mut ToFetch { port: self, out: (!over).then_some(&mut *out) });
+            {
+                let _reaps = Reaps::begin(self);
+                self.handle(came, &mut ToFetch { port: self, out: (!over).then_some(&mut *out) });
+            }
             if self.waitables.load(Ordering::SeqCst) > 0 {
                 reaper::arm(self);
             }

@@ -86,6 +86,8 @@ pub(crate) struct Port {
 pub(super) enum Serves {
     /// Those inside `get`, and the library's while there are none.
     Anyone,
+    /// The same, and these always come back to it: the library's only while all of them block.
+    Crew,
     /// The library's own alone.
     Process,
     /// One user's thread alone; what its packets carry may not be dropped elsewhere.
@@ -107,13 +109,12 @@ impl Packets for ToQueue<'_> {
 
 impl Port {
     pub fn new(plan: Plan, contract: Contract) -> Result<Arc<Port>, Error> {
-        Port::make(plan, contract, Serves::Anyone)
+        Port::make(plan, contract, if plan.crew { Serves::Crew } else { Serves::Anyone })
     }
 
     /// A port for the calling thread alone.
     pub fn private(contract: Contract) -> Result<Arc<Port>, Error> {
-        let plan = Plan { concurrency: 1, block_monitor: false };
-        Port::make(plan, contract, Serves::Owner(std::thread::current().id()))
+        Port::make(Plan::ALONE, contract, Serves::Owner(std::thread::current().id()))
     }
 
     pub(super) fn make(plan: Plan, contract: Contract, serves: Serves) -> Result<Arc<Port>, Error> {
@@ -236,7 +237,12 @@ impl Port {
         if self.is_closed() || types::is_forked() {
             return Err(entry);
         }
-        self.push(entry);
+        if self.is_reaped_here() {
+            self.queue.push(entry);
+            self.tell_watchers();
+        } else {
+            self.push(entry);
+        }
         self.settled();
         Ok(())
     }
@@ -315,6 +321,9 @@ impl Port {
     /// A worker blocks, ends or is detached: its slot is free.
     pub fn slot_freed(&self) {
         self.freed(self.gate.release(|| !self.queue.is_empty()));
+        if self.serves == Serves::Crew {
+            reaper::arm(self);
+        }
     }
 
     pub fn slot_taken(&self) {
@@ -344,9 +353,13 @@ impl Port {
 
     /// An overlapped operation starts: it must progress though nobody calls `get`.
     pub fn attend(&self) {
-        if self.serves == Serves::Anyone {
-            self.waitables.fetch_add(1, Ordering::SeqCst);
-            reaper::arm(self);
+        match self.serves {
+            Serves::Anyone => {
+                self.waitables.fetch_add(1, Ordering::SeqCst);
+                reaper::arm(self);
+            }
+            Serves::Crew => reaper::arm(self),
+            Serves::Process | Serves::Owner(_) => {}
         }
     }
 
@@ -361,7 +374,10 @@ impl Port {
     }
 
     pub(super) fn is_unattended(&self) -> bool {
-        self.waitables.load(Ordering::SeqCst) > 0 && self.gate.counts().idle() == 0
+        match self.serves {
+            Serves::Crew => self.gate.counts().slots() == 0,
+            _ => self.waitables.load(Ordering::SeqCst) > 0 && self.gate.counts().idle() == 0,
+        }
     }
 
     /// For a port's only thread: completes operations, and only queues packets, until `done` or the end of `wait`.

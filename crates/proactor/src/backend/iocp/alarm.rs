@@ -36,7 +36,7 @@ impl Alarm {
 /// An alertable get of the thread whose alarm it is.
 pub(crate) struct Alert<'a> {
     #[expect(dead_code, reason = "the kernel's wait is alertable as it is")]
-    pub alarm: &'a Arc<Alarm>,
+    pub alarm: Option<&'a Arc<Alarm>>,
     /// Whether the thread has something else to do. Set before the alarm rings.
     pub is_up: &'a dyn Fn() -> bool,
 }

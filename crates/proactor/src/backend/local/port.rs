@@ -343,7 +343,9 @@ impl Port {
 
     /// As `get`, until the alert is up besides; entries come first.
     pub fn get_alertable(&self, out: &mut Fetch<'_>, wait: Wait, alert: &Alert<'_>) -> Result<Got, Error> {
-        self.hear(alert.alarm);
+        if let Some(alarm) = alert.alarm {
+            self.hear(alarm);
+        }
         self.fetch(out, wait, Some(alert))
     }
 
@@ -418,7 +420,8 @@ impl Port {
     fn enter(&self, wait: Wait) {
         let mut core = self.core.borrow_mut();
         core.leases.top_up();
-        let wait = core.until_due(wait);
+        // What ran after the last completions may have posted here.
+        let wait = if core.sink.ready.is_empty() { core.until_due(wait) } else { Wait::Poll };
         let wait = if wait.is_poll() || self.remote.fall_asleep() { wait } else { Wait::Poll };
         core.enter(wait);
         self.remote.wake_up();
