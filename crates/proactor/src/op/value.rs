@@ -139,8 +139,7 @@ impl Done {
     /// Takes the result out of a completed block, leaving it ready for its next operation.
     #[inline]
     pub(crate) fn take(work: &mut Work) -> Done {
-        // The span ends here, where nothing is held.
-        drop(std::mem::take(&mut work.trace));
+        work.trace.taken();
         if matches!(work.result, Ok(Value::None)) {
             return Done { bytes: work.bytes, result: Ok(Value::None) };
         }

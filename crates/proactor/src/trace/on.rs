@@ -63,6 +63,11 @@ impl Operation {
             traced.end = Some(End { after: traced.begun.elapsed(), bytes, result });
         }
     }
+
+    /// The result is taken, by a caller that holds nothing: tells of the end, and closes the span.
+    pub fn taken(&mut self) {
+        self.0 = None;
+    }
 }
 
 impl Drop for Traced {
