@@ -22,6 +22,7 @@ fn an_idle_connection_pins_no_buffer() {
         proactor::block_on(stream.read_exact(&mut [0; 1])).unwrap();
         assert_eq!(pool.available(), 2, "when all is read");
         proactor::block_on(stream.write_all(b"answer")).unwrap();
+        proactor::block_on(stream.flush()).unwrap();
         assert_eq!(pool.available(), 2, "when all is sent");
     }
 }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use super::buffer::Buffer;
 use super::source::{Reads, handle};
+use super::stream::{check, io_error};
 use crate::buf::{BufferPool, Fill, FillTarget, IoBuf, NoBuffer};
 use crate::deliver::Overlapped;
 use crate::home::Home;
@@ -51,7 +52,7 @@ impl<H: Home> Reading<H> {
         loop {
             match &mut self.state {
                 State::Idle => {
-                    super::stream::check(source)?;
+                    check(source)?;
                     self.state = if S::SOCKET && !self.more {
                         let op = Op::Ready { interest: Interest::Read };
                         State::Waiting(Operation::new(handle(source), op, NoBuffer).into_future())
@@ -62,14 +63,14 @@ impl<H: Home> Reading<H> {
                 State::Waiting(op) => {
                     let done = ready!(Pin::new(op).poll(cx));
                     self.state = State::Idle;
-                    done.result?;
+                    done.result.map_err(io_error)?;
                     self.state = receive();
                 }
                 State::Receiving(op) => {
                     let done = ready!(Pin::new(op).poll(cx));
                     self.state = State::Idle;
                     self.more = done.result.is_ok() && done.bytes == pool.buffer_size();
-                    done.result?;
+                    done.result.map_err(io_error)?;
                     if done.bytes == 0 {
                         return Poll::Ready(Ok(&[]));
                     }

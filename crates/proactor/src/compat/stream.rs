@@ -94,6 +94,13 @@ impl<S: Source + std::fmt::Debug> std::fmt::Debug for Stream<S> {
     }
 }
 
+/// The system's own error where the standard library knows its kind as this one does; else one of the right kind around it.
+/// (Of Windows's numbers it does not know them all, and callers act on kinds: cancelled is not timed out.)
+pub(super) fn io_error(error: Error) -> io::Error {
+    let plain = io::Error::from(error);
+    if plain.kind() == error.kind() { plain } else { io::Error::new(error.kind(), error) }
+}
+
 /// Refuses what is no stream of bytes.
 pub(super) fn check<S: Source>(source: &S) -> io::Result<()> {
     if handle(source).kind.is_message() {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use super::buffer::Buffer;
 use super::source::{Writes, handle};
-use super::stream::check;
+use super::stream::{check, io_error};
 use crate::buf::{BufferPool, Drain, DrainTarget, NoBuffer};
 use crate::deliver::Overlapped;
 use crate::error::{Code, Error};
@@ -95,7 +95,7 @@ impl<H: Home> Writing<H> {
                     self.closing = Closing::Open;
                     match done.result {
                         // The peer was faster.
-                        Err(error) if error.code() != Code::NotConnected => return Poll::Ready(Err(error.into())),
+                        Err(error) if error.code() != Code::NotConnected => return Poll::Ready(Err(io_error(error))),
                         _ => self.closing = Closing::Closed,
                     }
                 }
@@ -116,6 +116,6 @@ impl<H: Home> Writing<H> {
 fn broken(error: Error) -> io::Error {
     match error.code() {
         Code::Cancelled => io::Error::new(io::ErrorKind::ConnectionAborted, error),
-        _ => error.into(),
+        _ => io_error(error),
     }
 }
