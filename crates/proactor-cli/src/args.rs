@@ -175,16 +175,19 @@ impl EchoArgs {
     /// How messages are received.
     pub fn receive(&self) -> Receive {
         self.receive.unwrap_or(match self.sharing {
-            Sharing::Shared => Receive::One,
-            Sharing::PerThread => Receive::Multi,
+            Sharing::PerThread if self.model == Model::Port => Receive::Multi,
+            Sharing::Shared | Sharing::PerThread => Receive::One,
         })
     }
 
     /// What cannot be had together.
     pub fn check(&self) -> Result<(), Failure> {
         let per_thread = self.sharing == Sharing::PerThread;
-        if per_thread && self.model != Model::Port {
-            return Err(Failure::Usage("--sharing per-thread is of the port model; add --model port".to_owned()));
+        if per_thread && !matches!(self.model, Model::Port | Model::Async) {
+            return Err(Failure::Usage("--sharing per-thread is of the port and the async model; add --model port".to_owned()));
+        }
+        if self.receive() == Receive::Multi && self.model == Model::Async {
+            return Err(Failure::Usage("--receive multi is of the port model: a future has one result".to_owned()));
         }
         if self.receive() == Receive::Multi && !per_thread {
             return Err(multi_is_per_thread());

@@ -197,6 +197,77 @@ fn the_steady_state_allocates_nothing() {
 
     timers();
     waits();
+    tasks();
+}
+
+/// An echo between two tasks of a runtime: a message out and back is four operations, and at least two waits.
+async fn echo<H: proactor::Home>(server: TcpStream<H>) {
+    let mut buffer = Vec::with_capacity(256);
+    loop {
+        let received = server.recv(buffer).await;
+        if received.bytes == 0 {
+            return;
+        }
+        buffer = server.send(received.buffer).await.buffer;
+    }
+}
+
+async fn messages<H: proactor::Home>(what: &str, client: TcpStream<H>) {
+    let (mut out, mut back) = (vec![3; 64], Vec::with_capacity(256));
+    let mut made = 0;
+    // As `counted`, which is no future.
+    for stretch in 0..6 {
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        for _ in 0..2000 {
+            out = client.send(out).await.buffer;
+            back = client.recv(back).await.buffer;
+            assert_eq!(back, out);
+            proactor::rt::yield_now().await;
+        }
+        made = ALLOCATIONS.load(Ordering::SeqCst) - before;
+        if stretch > 0 && made == 0 {
+            return;
+        }
+    }
+    panic!("{what}: {made} allocations in 2000 messages, and some in all before");
+}
+
+/// A pair that has no home yet.
+fn newcomers() -> (TcpStream, TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client.into(), listener.accept().unwrap().0.into())
+}
+
+fn tasks() {
+    use proactor::rt::{self, Runtime};
+    Runtime::shared().threads(2).build().unwrap().block_on(async {
+        let (client, server) = newcomers();
+        rt::spawn(echo(server)).detach();
+        rt::spawn(messages("an async echo on a shared port", client)).await.unwrap();
+    });
+    Runtime::per_core().threads(1).build().unwrap().block_on(async {
+        let (client, server) = newcomers();
+        rt::spawn_local(echo(rt::here(server).map_err(|refused| refused.error).unwrap())).detach();
+        let client = rt::here(client).map_err(|refused| refused.error).unwrap();
+        rt::spawn_local(messages("an async echo on a core", client)).await.unwrap();
+    });
+    let sleeps = async {
+        let mut made = 0;
+        for stretch in 0..6 {
+            let before = ALLOCATIONS.load(Ordering::SeqCst);
+            for _ in 0..200 {
+                rt::sleep(Duration::from_micros(1)).await;
+                assert_eq!(rt::timeout(Duration::from_secs(5), async { 1 }).await, Ok(1));
+            }
+            made = ALLOCATIONS.load(Ordering::SeqCst) - before;
+            if stretch > 0 && made == 0 {
+                return;
+            }
+        }
+        panic!("sleeps: {made} allocations in 200, and some in all before");
+    };
+    Runtime::per_core().threads(1).build().unwrap().block_on(sleeps);
 }
 
 fn timers() {

@@ -41,7 +41,7 @@ struct Way {
     receive: Receive,
 }
 
-const WAYS: [Way; 9] = [
+const WAYS: [Way; 10] = [
     Way::of(Model::Blocking),
     Way::of(Model::Overlapped),
     Way::of(Model::Routine),
@@ -51,6 +51,7 @@ const WAYS: [Way; 9] = [
     Way::of(Model::Pool),
     Way::of(Model::Handler),
     Way::of(Model::Async),
+    Way { model: Model::Async, sharing: Sharing::PerThread, receive: Receive::One },
 ];
 
 impl Way {

@@ -95,20 +95,14 @@ pub fn run(args: &EchoArgs) -> Result<(), Failure> {
     }
 
     let server: Box<dyn Server> = match args.model {
-        Model::Port if args.sharing == Sharing::PerThread => {
-            let mut listeners = vec![listener];
-            for _ in 1..args.threads() {
-                listeners.push(socket::listen_together(addr)?);
-            }
-            Box::new(local::start(listeners, args)?)
-        }
+        Model::Port if args.sharing == Sharing::PerThread => Box::new(local::start(one_each(listener, addr, args)?, args)?),
         Model::Port => Box::new(port::start(listener, args)?),
         Model::Blocking => Box::new(threads::start(blocking::serve, listener, args)?),
         Model::Overlapped => Box::new(threads::start(overlapped::serve, listener, args)?),
         Model::Routine => Box::new(routines::start(listener, args)?),
         Model::Pool => Box::new(pool::start(listener, args)?),
         Model::Handler => Box::new(handlers::start(listener, args)?),
-        Model::Async => Box::new(tasks::start(listener, args)?),
+        Model::Async => Box::new(tasks::start(one_each(listener, addr, args)?, args)?),
     };
     say(&format!("listening on {addr}"));
     // An error means that the signal handler is gone, which it never is; then there is no reason to serve on either.
@@ -116,6 +110,17 @@ pub fn run(args: &EchoArgs) -> Result<(), Failure> {
     let (counts, all_ended) = server.stop();
     say(&counts.to_string());
     if all_ended { Ok(()) } else { Err(Failure::Wrong("not every thread ended within five seconds".to_owned())) }
+}
+
+/// A listener for each thread, where each has its own.
+fn one_each(listener: TcpListener, addr: SocketAddr, args: &EchoArgs) -> Result<Vec<TcpListener>, Failure> {
+    let mut listeners = vec![listener];
+    if args.sharing == Sharing::PerThread {
+        for _ in 1..args.threads() {
+            listeners.push(socket::listen_together(addr)?);
+        }
+    }
+    Ok(listeners)
 }
 
 /// Waits until each of so many threads has said that it ends; whether all did in time.

@@ -1,90 +1,134 @@
-//! The async model: a task for each connection, on threads that block on one executor. The library brings the operations
-//! and the wakers; the executor is somebody else's, as any would do.
+//! The async model: a task for each connection, in the library's runtime. Shared, any worker runs any task; per thread, each
+//! has a listener, a port and its tasks for itself.
 
 use std::net::Shutdown;
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use async_executor::Executor;
-use proactor::Error;
 use proactor::net::{TcpListener, TcpStream};
-use proactor::time::Timers;
+use proactor::rt::{self, Runtime};
+use proactor::{Error, Home};
 
-use super::callbacks::ready;
 use super::tally::Tally;
 use super::{ACCEPT_PAUSE, Counts, STOP_LIMIT, all_end, is_the_clients_fault, tell_of_shortage};
-use crate::args::EchoArgs;
+use crate::args::{EchoArgs, Sharing};
 use crate::failure::Failure;
 use crate::socket::send_at_once;
 
 /// The running server.
 pub struct Server {
-    stop: Vec<proactor::Promise<()>>,
+    stop: proactor::Promise<()>,
     ended: mpsc::Receiver<()>,
     tally: Arc<Tally>,
 }
 
-/// Starts the threads and the task that accepts.
-pub fn start(listener: TcpListener, args: &EchoArgs) -> Result<Server, Failure> {
-    let executor = Arc::new(Executor::new());
+/// Starts the runtime, and the tasks that accept: one for each listener.
+pub fn start(listeners: Vec<TcpListener>, args: &EchoArgs) -> Result<Server, Failure> {
     let tally = Arc::new(Tally::default());
-    let timers = Timers::new();
-    ready(&timers)?;
-    executor.spawn(accept(Arc::downgrade(&executor), listener, timers, args.buf as usize, tally.clone())).detach();
+    let builder = match args.sharing {
+        Sharing::Shared => Runtime::shared(),
+        Sharing::PerThread => Runtime::per_core(),
+    };
+    let runtime = builder.threads(args.threads()).name("worker").build()?;
+    let (stop, stopped) = proactor::promise();
     let (tell, ended) = mpsc::channel();
-    let mut stop = Vec::new();
-    for n in 0..args.threads() {
-        let (promise, stopped) = proactor::promise();
-        let (executor, tell) = (executor.clone(), tell.clone());
-        let run = move || {
-            // Ends when the promise is kept; the tasks, and with them the connections, go with the last executor.
-            let _ = proactor::block_on(executor.run(stopped));
-            drop(executor);
-            tell.send(()).unwrap_or(());
-        };
-        std::thread::Builder::new().name(format!("executor {n}")).spawn(run)?;
-        stop.push(promise);
-    }
+    let (ready, readied) = mpsc::channel();
+    let (sharing, buf, counts) = (args.sharing, args.buf as usize, tally.clone());
+    let run = move || {
+        runtime.block_on(async {
+            let begun = match sharing {
+                Sharing::Shared => {
+                    listeners.into_iter().for_each(|listener| rt::spawn(accept(listener, buf, counts.clone())).detach());
+                    Ok(())
+                }
+                Sharing::PerThread => on_cores(listeners, buf, &counts).await,
+            };
+            // Whoever starts the server may have given up.
+            let _ = ready.send(begun);
+            // Kept when the server stops, or broken when it goes.
+            let _ = stopped.await;
+        });
+        // The tasks, and with them the connections.
+        drop(runtime);
+        tell.send(()).unwrap_or(());
+    };
+    std::thread::Builder::new().name("worker 0".to_owned()).spawn(run)?;
+    readied.recv().map_err(|_| Failure::Wrong("the runtime ended at its start".to_owned()))??;
     Ok(Server { stop, ended, tally })
+}
+
+/// Gives each core its listener.
+async fn on_cores(listeners: Vec<TcpListener>, buf: usize, tally: &Arc<Tally>) -> Result<(), Error> {
+    let listeners: Arc<[_]> = listeners.into_iter().map(|listener| std::sync::Mutex::new(Some(listener))).collect();
+    let tally = tally.clone();
+    let begin = move |core: usize| {
+        let own = listeners[core].lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let tally = tally.clone();
+        async move {
+            let Some(listener) = own else { return Ok(()) };
+            rt::spawn_local(accept_here(rt::here(listener)?, buf, tally)).detach();
+            Ok::<(), Error>(())
+        }
+    };
+    for begun in rt::on_each_core(begin)? {
+        begun.await.unwrap_or(Ok(()))?;
+    }
+    Ok(())
 }
 
 impl super::Server for Server {
     fn stop(self: Box<Self>) -> (Counts, bool) {
         self.tally.stop();
-        let threads = self.stop.len();
-        self.stop.into_iter().for_each(|promise| promise.set(()));
-        let all = all_end(&self.ended, threads, Instant::now() + STOP_LIMIT);
+        self.stop.set(());
+        let all = all_end(&self.ended, 1, Instant::now() + STOP_LIMIT);
         (self.tally.counts(), all)
     }
 }
 
-async fn accept(executor: Weak<Executor<'static>>, listener: TcpListener, timers: Timers, buf: usize, tally: Arc<Tally>) {
+async fn accept(listener: TcpListener, buf: usize, tally: Arc<Tally>) {
     loop {
-        match listener.accept().await.result {
-            Ok(accepted) => {
-                let Some(executor) = executor.upgrade() else { return };
-                tally.connection();
-                executor.spawn(serve(accepted.stream, buf, tally.clone())).detach();
-            }
-            Err(error) => {
-                tally.error();
-                if !is_the_clients_fault(&error) {
-                    tell_of_shortage(&error);
-                    let _ = timers.after(ACCEPT_PAUSE).await;
-                }
-            }
+        if let Some(stream) = next(&listener, &tally).await {
+            rt::spawn(serve(stream, buf, tally.clone())).detach();
         }
     }
 }
 
-async fn serve(stream: TcpStream, buf: usize, tally: Arc<Tally>) {
-    send_at_once(&stream);
+async fn accept_here(listener: TcpListener<proactor::Local>, buf: usize, tally: Arc<Tally>) {
+    loop {
+        match next(&listener, &tally).await.map(rt::here) {
+            Some(Ok(stream)) => rt::spawn_local(serve(stream, buf, tally.clone())).detach(),
+            Some(Err(_)) => tally.error(),
+            None => {}
+        }
+    }
+}
+
+/// The next connection, if the accept did not fail.
+async fn next<H: Home>(listener: &TcpListener<H>, tally: &Tally) -> Option<TcpStream> {
+    match listener.accept().await.result {
+        Ok(accepted) => {
+            tally.connection();
+            send_at_once(&accepted.stream);
+            Some(accepted.stream)
+        }
+        Err(error) => {
+            tally.error();
+            if !is_the_clients_fault(&error) {
+                tell_of_shortage(&error);
+                rt::sleep(ACCEPT_PAUSE).await;
+            }
+            None
+        }
+    }
+}
+
+async fn serve<H: Home>(stream: TcpStream<H>, buf: usize, tally: Arc<Tally>) {
     if echo(&stream, buf, &tally).await.is_err() {
         tally.error();
     }
 }
 
-async fn echo(stream: &TcpStream, buf: usize, tally: &Tally) -> Result<(), Error> {
+async fn echo<H: Home>(stream: &TcpStream<H>, buf: usize, tally: &Tally) -> Result<(), Error> {
     let mut buffer = Vec::with_capacity(buf);
     loop {
         let received = stream.recv(buffer).await;

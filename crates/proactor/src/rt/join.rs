@@ -56,6 +56,9 @@ impl<T: 'static> JoinHandle<T> {
     /// [`is_aborted`](JoinError::is_aborted); a task that was over gives its output all the same.
     pub fn abort(&self) {
         let mut joining = lock(&self.joining);
+        if !matches!(*joining, Joining::Task(_)) {
+            return;
+        }
         let Joining::Task(task) = std::mem::replace(&mut *joining, Joining::Over(None)) else { return };
         let mut ending = Box::pin(task.cancel());
         // The first poll cancels it.

@@ -64,6 +64,7 @@ mod promises;
 mod receiving_many;
 mod refusals;
 mod routines;
+mod runtime;
 mod sends;
 mod streams;
 mod timers_at_scale;

@@ -10,6 +10,7 @@ mod at_random;
 mod drops;
 mod live;
 mod storms;
+mod tasks;
 mod teardown;
 mod timers;
 mod waits;

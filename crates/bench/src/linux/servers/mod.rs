@@ -10,6 +10,7 @@ mod monoio;
 mod plain_epoll;
 mod plain_ring;
 mod shared;
+mod tasks;
 mod tokio;
 
 use std::fmt;
@@ -46,9 +47,12 @@ pub const CONTENDERS: &[Contender] = &[
     Contender { name: "plain-epoll", serve: Serve::PerThread(plain_epoll::serve) },
     Contender { name: "monoio", serve: Serve::PerThread(monoio::serve) },
     Contender { name: "tokio", serve: Serve::PerThread(tokio::serve) },
+    Contender { name: "tokio-multi", serve: Serve::Shared(tokio::serve_shared) },
     Contender { name: "shared", serve: Serve::Shared(shared::serve) },
     Contender { name: "local-one", serve: Serve::PerThread(local::one) },
     Contender { name: "local-multi", serve: Serve::PerThread(local::multi) },
+    Contender { name: "async-local", serve: Serve::PerThread(tasks::local) },
+    Contender { name: "async-shared", serve: Serve::Shared(tasks::shared) },
 ];
 
 fn contender(name: &str) -> Option<&'static Contender> {

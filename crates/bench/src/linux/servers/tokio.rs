@@ -1,4 +1,4 @@
-//! `tokio`: the current-thread runtime, a task per connection.
+//! `tokio`: the current-thread runtime, a task per connection. `tokio-multi`: its multi-thread runtime.
 
 use std::io;
 use std::net::TcpListener;
@@ -19,6 +19,20 @@ pub fn serve(listener: TcpListener, options: &Options, handler: Handler) -> io::
     HANDLER.set(Some(handler));
     let buffer = options.buffer as usize;
     tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            no_delay(&stream)?;
+            tokio::spawn(connection(stream, buffer));
+        }
+    })
+}
+
+/// Serves with workers for ever. Its handlers never sleep.
+pub fn serve_shared(listener: TcpListener, options: &Options) -> io::Result<()> {
+    let buffer = options.buffer as usize;
+    let threads = options.threads as usize;
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_io().build()?.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;

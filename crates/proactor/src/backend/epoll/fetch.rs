@@ -93,6 +93,7 @@ impl Port {
         let got = self.fetch(&mut inside, out, wait, poll_first, None);
         if got == Got::Abandoned {
             inside.leave_free();
+            self.left_by_crew();
         }
         Ok(got)
     }
@@ -147,7 +148,8 @@ impl Port {
             if self.is_closed() {
                 return Got::Abandoned;
             }
-            let queued = self.gate.idle_begin(|| !self.queue.is_empty());
+            // Closed meanwhile: nobody else may be left to be told by the descriptor for that.
+            let queued = self.gate.idle_begin(|| !self.queue.is_empty() || self.is_closed());
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
             // Another thread idles: take one event and leave the others to it.
             let room = if self.gate.counts().idle() > 1 { 1 } else { out.room().clamp(FEW, EVENTS) };

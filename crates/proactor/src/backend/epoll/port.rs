@@ -321,6 +321,11 @@ impl Port {
     /// A worker blocks, ends or is detached: its slot is free.
     pub fn slot_freed(&self) {
         self.freed(self.gate.release(|| !self.queue.is_empty()));
+        self.left_by_crew();
+    }
+
+    /// If the last of a crew has stopped working, the library's thread does its work.
+    pub(super) fn left_by_crew(&self) {
         if self.serves == Serves::Crew {
             reaper::arm(self);
         }
@@ -375,7 +380,10 @@ impl Port {
 
     pub(super) fn is_unattended(&self) -> bool {
         match self.serves {
-            Serves::Crew => self.gate.counts().slots() == 0,
+            Serves::Crew => {
+                let counts = self.gate.counts();
+                counts.slots() == 0 || (counts.idle() == 0 && self.is_closed())
+            }
             _ => self.waitables.load(Ordering::SeqCst) > 0 && self.gate.counts().idle() == 0,
         }
     }
@@ -469,8 +477,8 @@ impl Port {
             timing.armed.cancel(Which::Packets, &mut self.packets());
         }
         self.drain();
-        // What the ring still has is the library's to reap from now on.
-        if self.files.get().is_some() {
+        // What the ring still has is the library's to reap from now on, and all that a crew did.
+        if self.files.get().is_some() || self.serves == Serves::Crew {
             self.attend();
         }
     }

@@ -1,0 +1,706 @@
+//! The runtime for async/await, in both its shapes: what tasks, their handles, timers and the runtime's end promise.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::future::{Future, pending, poll_fn};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proactor::net::{TcpListener, TcpStream};
+use proactor::rt::{self, Handle, MissedTicks, Runtime};
+use proactor::{Code, CompletionPort, Concurrency, Local};
+
+/// What must come comes within this time.
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(20);
+
+/// Both shapes, of so many threads.
+fn each_shape(threads: usize, mut test: impl FnMut(Runtime)) {
+    for builder in [Runtime::shared(), Runtime::per_core()] {
+        test(builder.threads(threads).build().unwrap());
+    }
+}
+
+/// A connected pair that has no home yet.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client.into(), listener.accept().unwrap().0.into())
+}
+
+/// Says when it is dropped.
+struct Tell(Option<mpsc::Sender<thread::ThreadId>>);
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            let _ = tell.send(thread::current().id());
+        }
+    }
+}
+
+fn tell() -> (Tell, mpsc::Receiver<thread::ThreadId>) {
+    let (send, receive) = mpsc::channel();
+    (Tell(Some(send)), receive)
+}
+
+#[test]
+fn a_handle_gives_the_tasks_output() {
+    each_shape(2, |runtime| {
+        let sum = runtime.block_on(async {
+            let tasks: Vec<_> = (0..100).map(|n| rt::spawn(async move { n })).collect();
+            let mut sum = 0;
+            for task in tasks {
+                sum += task.await.unwrap();
+            }
+            sum
+        });
+        assert_eq!(sum, 4950);
+    });
+}
+
+#[test]
+fn a_task_goes_on_when_its_handle_is_dropped() {
+    each_shape(2, |runtime| {
+        let (promise, promised) = proactor::promise();
+        runtime.block_on(async {
+            drop(rt::spawn(async move {
+                rt::yield_now().await;
+                promise.set(7);
+            }));
+            assert_eq!(promised.await.unwrap(), 7);
+        });
+    });
+}
+
+#[test]
+fn an_aborted_task_is_dropped_and_its_handle_says_so() {
+    each_shape(2, |runtime| {
+        runtime.block_on(async {
+            let (token, dropped) = tell();
+            let task = rt::spawn(async move {
+                let _token = token;
+                pending::<()>().await;
+            });
+            rt::sleep(Duration::from_millis(1)).await;
+            task.abort();
+            task.abort();
+            let error = task.await.unwrap_err();
+            assert!(error.is_aborted() && !error.is_panic() && error.into_panic().is_err());
+            dropped.try_recv().expect("the future was dropped before the handle said that it was aborted");
+        });
+    });
+}
+
+#[test]
+fn aborting_a_task_that_is_over_keeps_its_output() {
+    each_shape(2, |runtime| {
+        runtime.block_on(async {
+            let task = rt::spawn(async { 5 });
+            let end = Instant::now() + LONG;
+            while !task.is_finished() && Instant::now() < end {
+                rt::sleep(Duration::from_millis(1)).await;
+            }
+            task.abort();
+            assert_eq!(task.await.unwrap(), 5);
+        });
+    });
+}
+
+#[test]
+fn an_aborted_task_cancels_its_operation_and_loses_no_later_byte() {
+    each_shape(2, |runtime| {
+        runtime.block_on(async {
+            let (near, far) = pair();
+            let far = Arc::new(far);
+            let receiver = far.clone();
+            let task = rt::spawn(async move { receiver.recv(vec![0; 16]).await.bytes });
+            rt::sleep(Duration::from_millis(2)).await;
+            task.abort();
+            assert!(task.await.unwrap_err().is_aborted());
+            near.send(b"later").await.result.unwrap();
+            // A result that had arrived would have been lost; this came after the receive was over.
+            assert_eq!(&far.recv(Vec::with_capacity(16)).await.buffer[..], b"later");
+        });
+    });
+}
+
+#[test]
+fn a_panic_is_the_tasks_own() {
+    each_shape(1, |runtime| {
+        runtime.block_on(async {
+            let error = rt::spawn(async { panic!("on purpose") }).await.unwrap_err();
+            assert!(error.is_panic() && error.to_string().contains("on purpose"), "{error}");
+            assert_eq!(*error.into_panic().unwrap().downcast_ref::<&str>().unwrap(), "on purpose");
+            // In a drop, too: of a future, and of an output nobody takes.
+            struct Bomb;
+            impl Drop for Bomb {
+                fn drop(&mut self) {
+                    panic!("on purpose, in a drop");
+                }
+            }
+            let task = rt::spawn(async {
+                let _bomb = Bomb;
+                pending::<()>().await;
+            });
+            rt::yield_now().await;
+            task.abort();
+            assert!(task.await.unwrap_err().is_aborted());
+            drop(rt::spawn(async { Bomb }));
+            // The one worker is there still.
+            assert_eq!(rt::spawn(async { 1 }).await.unwrap(), 1);
+        });
+    });
+}
+
+#[test]
+fn tasks_run_in_the_order_they_were_woken_in() {
+    each_shape(1, |runtime| {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        runtime.block_on(async {
+            let spawn = |n: usize| {
+                let order = order.clone();
+                rt::spawn(async move {
+                    for round in 0..3 {
+                        order.lock().unwrap().push((round, n));
+                        rt::yield_now().await;
+                    }
+                })
+            };
+            let tasks: Vec<_> = rt::spawn(async move {}).await.map(|()| (0..10).map(spawn).collect()).unwrap();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        let order = order.lock().unwrap();
+        for round in 0..3 {
+            let of_round: Vec<_> = order.iter().filter(|it| it.0 == round).map(|it| it.1).collect();
+            assert_eq!(of_round, (0..10).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn a_task_that_yields_for_ever_starves_neither_tasks_nor_operations() {
+    each_shape(1, |runtime| {
+        runtime.block_on(async {
+            let spinner = rt::spawn(async {
+                loop {
+                    rt::yield_now().await;
+                }
+            });
+            let (near, far) = pair();
+            for _ in 0..20 {
+                let receive = rt::spawn({
+                    let far = far.clone();
+                    async move { far.recv(vec![0; 8]).await.bytes }
+                });
+                near.send(b"x").await.result.unwrap();
+                assert_eq!(rt::timeout(LONG, receive).await.expect("starved").unwrap(), 1);
+                rt::timeout(LONG, rt::sleep(Duration::from_micros(10))).await.expect("starved");
+            }
+            spinner.abort();
+        });
+    });
+}
+
+#[test]
+fn work_behind_a_long_poll_is_taken_by_an_idle_worker() {
+    let runtime = Runtime::shared().threads(2).build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..20 {
+            let (promise, promised) = proactor::promise();
+            let ran = Arc::new(AtomicBool::new(false));
+            let seen = ran.clone();
+            // Wakes a task, and does not return before that has run: on the same worker it never would.
+            let long = rt::spawn(async move {
+                let woken = rt::spawn(async move {
+                    ran.store(true, Ordering::SeqCst);
+                    promise.set(());
+                });
+                let end = Instant::now() + LONG;
+                while !seen.load(Ordering::SeqCst) {
+                    assert!(Instant::now() < end, "the task behind a long poll waited for its end");
+                    std::hint::spin_loop();
+                }
+                woken.await.unwrap();
+            });
+            promised.await.unwrap();
+            long.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn completions_that_came_together_are_shared_among_the_workers() {
+    let runtime = Runtime::shared().threads(2).build().unwrap();
+    runtime.block_on(async {
+        let (near, far): (Vec<_>, Vec<_>) = (0..2).map(|_| pair()).unzip();
+        let met = Arc::new(AtomicUsize::new(0));
+        let tasks: Vec<_> = far
+            .into_iter()
+            .map(|far| {
+                let met = met.clone();
+                rt::spawn(async move {
+                    far.recv(vec![0; 8]).await.result.unwrap();
+                    met.fetch_add(1, Ordering::SeqCst);
+                    let end = Instant::now() + LONG;
+                    // Both run at once, or neither gets on.
+                    while met.load(Ordering::SeqCst) < 2 {
+                        assert!(Instant::now() < end, "one worker kept both");
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        rt::sleep(Duration::from_millis(2)).await;
+        for near in &near {
+            near.send(b"x").await.result.unwrap();
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn local_tasks_need_not_be_send_and_stay_on_their_core() {
+    let runtime = Runtime::per_core().threads(2).build().unwrap();
+    runtime.block_on(async {
+        let threads = rt::on_each_core(|core| async move {
+            let mine = Rc::new(Cell::new(0));
+            let home = thread::current().id();
+            let tasks: Vec<_> = (0..10)
+                .map(|_| {
+                    let mine = mine.clone();
+                    rt::spawn_local(async move {
+                        for _ in 0..10 {
+                            mine.set(mine.get() + 1);
+                            rt::yield_now().await;
+                            rt::sleep(Duration::from_micros(20)).await;
+                            assert_eq!(thread::current().id(), home);
+                        }
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            assert_eq!(mine.get(), 100);
+            (core, home)
+        })
+        .unwrap();
+        let mut seen = HashSet::new();
+        for (number, task) in threads.into_iter().enumerate() {
+            let (core, home) = task.await.unwrap();
+            assert_eq!(core, number);
+            seen.insert(home);
+        }
+        assert_eq!(seen.len(), 2, "each core is a thread of its own");
+    });
+}
+
+#[test]
+fn a_local_task_is_woken_from_other_threads_at_home() {
+    let runtime = Runtime::per_core().threads(1).build().unwrap();
+    runtime.block_on(async {
+        let home = thread::current().id();
+        for n in 0..50 {
+            let (promise, promised) = proactor::promise();
+            let task = rt::spawn_local(async move {
+                let value = promised.await.unwrap();
+                assert_eq!(thread::current().id(), home);
+                Rc::new(value)
+            });
+            rt::yield_now().await;
+            thread::spawn(move || promise.set(n));
+            assert_eq!(*task.await.unwrap(), n);
+        }
+    });
+}
+
+#[test]
+fn a_handle_to_a_local_task_aborts_it_from_another_thread_and_it_is_dropped_at_home() {
+    let runtime = Runtime::per_core().threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (token, dropped) = tell();
+        let task = rt::spawn_local(async move {
+            let _token = (token, Rc::new(()));
+            pending::<()>().await;
+        });
+        rt::yield_now().await;
+        let ended = rt::spawn_blocking(move || {
+            task.abort();
+            proactor::block_on(task)
+        });
+        assert!(ended.await.unwrap().unwrap_err().is_aborted());
+        assert_eq!(dropped.recv_timeout(LONG).unwrap(), thread::current().id());
+    });
+}
+
+#[test]
+fn objects_given_to_here_work_on_their_core() {
+    let runtime = Runtime::per_core().threads(2).build().unwrap();
+    runtime.block_on(async {
+        let tasks = rt::on_each_core(|_| async {
+            let listener = rt::here(TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
+            let addr = listener.local_addr().unwrap();
+            let server = rt::spawn_local(async move {
+                let stream = rt::here(listener.accept().await.result.unwrap().stream).unwrap();
+                let mut buffer = Vec::with_capacity(64);
+                loop {
+                    let received = stream.recv(buffer).await;
+                    if received.result.is_err() || received.bytes == 0 {
+                        return;
+                    }
+                    buffer = stream.send(received.buffer).await.buffer;
+                }
+            });
+            let client: TcpStream<Local> = rt::here(TcpStream::unconnected_v4().unwrap()).unwrap();
+            client.connect(addr).await.result.unwrap();
+            for _ in 0..100 {
+                client.send(b"hello").await.result.unwrap();
+                assert_eq!(&client.recv(Vec::with_capacity(64)).await.buffer[..], b"hello");
+            }
+            drop(client);
+            server.await.unwrap();
+        })
+        .unwrap();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_object_first_used_in_a_shared_runtime_lives_on_its_port() {
+    let runtime = Runtime::shared().threads(1).build().unwrap();
+    let (near, far) = pair();
+    runtime.block_on(async {
+        let task = rt::spawn(async move {
+            let echo = far.recv(Vec::with_capacity(8)).await;
+            far.send(echo.buffer).await.result.unwrap();
+            far
+        });
+        near.send(b"hi").await.result.unwrap();
+        assert_eq!(&near.recv(Vec::with_capacity(8)).await.buffer[..], b"hi");
+        let far = task.await.unwrap();
+        let port = CompletionPort::<(), usize>::new(Concurrency::Cores).unwrap();
+        assert_eq!(port.associate(&far, 1).unwrap_err().code(), Code::InvalidParameter);
+        // It is nobody's to send packets to that port.
+        let block = proactor::Block::new(());
+        assert_eq!(
+            far.send(proactor::within(|(): &mut ()| &b""[..])).packet(block).unwrap_err().error.code(),
+            Code::InvalidParameter
+        );
+    });
+}
+
+#[test]
+fn what_lives_on_a_runtime_goes_on_after_its_end() {
+    let (near, far) = pair();
+    let runtime = Runtime::shared().threads(1).build().unwrap();
+    let receive = runtime.block_on(async { near.recv(vec![0; 8]).start().unwrap() });
+    drop(runtime);
+    far.send(b"late").wait().result.unwrap();
+    assert_eq!(receive.wait().bytes, 4);
+    near.send(b"more").wait().result.unwrap();
+    assert_eq!(proactor::block_on(far.recv(vec![0; 8]).into_future()).bytes, 4);
+}
+
+#[test]
+fn a_sleep_is_never_short_and_ends() {
+    each_shape(1, |runtime| {
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..50)
+                .map(|n| {
+                    rt::spawn(async move {
+                        let (begin, time) = (Instant::now(), Duration::from_micros(n * 100));
+                        rt::sleep(time).await;
+                        assert!(begin.elapsed() >= time);
+                    })
+                })
+                .collect();
+            for task in tasks {
+                rt::timeout(LONG, task).await.expect("lost").unwrap();
+            }
+        });
+    });
+    let begin = Instant::now();
+    proactor::block_on(rt::sleep(SHORT));
+    assert!(begin.elapsed() >= SHORT);
+}
+
+#[test]
+fn a_sleep_may_move_between_runtimes_and_threads() {
+    let mut sleep = Box::pin(rt::sleep(SHORT));
+    each_shape(1, |runtime| {
+        runtime.block_on(async {
+            let polled = poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_pending())).await;
+            assert!(polled || sleep.is_over());
+        });
+    });
+    let begin = Instant::now();
+    thread::spawn(move || proactor::block_on(sleep)).join().unwrap();
+    assert!(begin.elapsed() < LONG);
+    // Dropped elsewhere than where it was armed.
+    let runtime = Runtime::per_core().threads(1).build().unwrap();
+    runtime.block_on(async {
+        let mut sleep = Box::pin(rt::sleep(LONG));
+        assert!(poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_pending())).await);
+        rt::spawn_blocking(move || drop(sleep)).await.unwrap();
+        rt::sleep(Duration::from_millis(1)).await;
+    });
+}
+
+#[test]
+fn a_timeout_gives_the_output_or_says_that_time_is_over() {
+    each_shape(1, |runtime| {
+        runtime.block_on(async {
+            assert_eq!(rt::timeout(LONG, async { 1 }).await, Ok(1));
+            assert_eq!(rt::timeout(Duration::ZERO, async { 1 }).await, Ok(1), "a future that is ready wins");
+            let begin = Instant::now();
+            let elapsed = rt::timeout(SHORT, pending::<()>()).await.unwrap_err();
+            assert!(begin.elapsed() >= SHORT && begin.elapsed() < LONG);
+            assert_eq!(proactor::Error::from(elapsed).code(), Code::WaitTimeout);
+        });
+    });
+}
+
+#[test]
+fn an_interval_does_with_missed_ticks_as_it_was_told() {
+    each_shape(1, |runtime| {
+        runtime.block_on(async {
+            let period = Duration::from_millis(4);
+            for missed in [MissedTicks::Burst, MissedTicks::Delay, MissedTicks::Skip] {
+                let mut ticks = rt::interval(period).missed_ticks(missed);
+                let first = ticks.tick().await;
+                thread::sleep(period * 3 + period / 2);
+                let late = Instant::now();
+                let (second, third) = (ticks.tick().await, ticks.tick().await);
+                assert_eq!(second, first + period);
+                match missed {
+                    MissedTicks::Burst => assert_eq!(third, first + period * 2),
+                    MissedTicks::Delay => assert!(third >= late + period),
+                    MissedTicks::Skip => {
+                        let since = third - first;
+                        assert!(since >= period * 4 && since.as_nanos() % period.as_nanos() == 0, "{since:?}");
+                    }
+                }
+                // A tick whose future is dropped is not lost.
+                let next = ticks.tick();
+                drop(next);
+                assert!(ticks.tick().await > third);
+            }
+        });
+    });
+}
+
+#[test]
+fn blocking_calls_keep_no_task_from_running() {
+    each_shape(1, |runtime| {
+        runtime.block_on(async {
+            let (release, held) = mpsc::channel::<()>();
+            let call = rt::spawn_blocking(move || held.recv_timeout(LONG).is_ok());
+            assert_eq!(rt::spawn(async { 1 }).await.unwrap(), 1);
+            release.send(()).unwrap();
+            assert!(call.await.unwrap());
+            let error = rt::spawn_blocking(|| panic!("on purpose")).await.unwrap_err();
+            assert!(error.is_panic());
+        });
+    });
+}
+
+#[test]
+fn blocking_calls_are_bounded_and_those_that_wait_can_be_aborted() {
+    let runtime = Runtime::shared().threads(1).blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (release, held) = mpsc::channel::<()>();
+        let first = rt::spawn_blocking(move || held.recv_timeout(LONG).is_ok());
+        let ran = Arc::new(AtomicBool::new(false));
+        let flag = ran.clone();
+        let second = rt::spawn_blocking(move || flag.store(true, Ordering::SeqCst));
+        second.abort();
+        release.send(()).unwrap();
+        assert!(first.await.unwrap());
+        assert!(second.await.unwrap_err().is_aborted());
+        rt::spawn_blocking(|| ()).await.unwrap();
+        assert!(!ran.load(Ordering::SeqCst));
+    });
+}
+
+#[test]
+fn the_end_of_a_runtime_drops_every_task_and_cancels_its_operations() {
+    each_shape(2, |runtime| {
+        let (send, dropped) = mpsc::channel();
+        let (near, far) = pair();
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            for n in 0..20 {
+                let (token, far) = (Tell(Some(send.clone())), far.clone());
+                rt::spawn(async move {
+                    let _token = token;
+                    match n % 4 {
+                        0 => drop(far.recv(vec![0; 8]).await),
+                        1 => rt::sleep(LONG).await,
+                        2 => pending().await,
+                        _ => loop {
+                            rt::yield_now().await;
+                        },
+                    }
+                })
+                .detach();
+            }
+            rt::sleep(Duration::from_millis(2)).await;
+        });
+        drop((send, far));
+        drop(runtime);
+        assert_eq!(dropped.iter().count(), 20, "each is dropped, once, before the drop of the runtime returns");
+        assert!(proactor::block_on(handle.spawn(async {})).unwrap_err().is_aborted());
+        // The last handle of the far end went with the tasks.
+        assert_eq!(near.recv(vec![0; 8]).wait().bytes, 0);
+    });
+}
+
+#[test]
+fn a_runtime_may_be_dropped_in_its_own_task() {
+    for builder in [Runtime::shared(), Runtime::per_core()] {
+        let runtime = builder.threads(2).build().unwrap();
+        let handle = runtime.handle();
+        let (token, dropped) = tell();
+        handle
+            .spawn(async move {
+                let _token = token;
+                drop(runtime);
+                pending::<()>().await;
+            })
+            .detach();
+        dropped.recv_timeout(LONG).expect("the task went with its runtime");
+        let end = Instant::now() + LONG;
+        while !proactor::block_on(handle.spawn(async {})).is_err_and(|error| error.is_aborted()) {
+            assert!(Instant::now() < end, "the runtime goes on");
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_waits_no_longer_than_it_may() {
+    each_shape(2, |runtime| {
+        let (release, held) = mpsc::channel::<()>();
+        let (began, begun) = mpsc::channel();
+        runtime
+            .handle()
+            .spawn(async move {
+                began.send(()).unwrap();
+                let _ = held.recv_timeout(LONG);
+            })
+            .detach();
+        // The core that has it may be the first, which is nobody's now; then it is gone at once.
+        let _ = begun.recv_timeout(Duration::from_secs(1));
+        let begin = Instant::now();
+        let ended = runtime.shutdown_timeout(SHORT);
+        assert!(begin.elapsed() < LONG / 2);
+        assert!(!ended, "a task blocks one of its threads");
+        drop(release);
+    });
+}
+
+#[test]
+fn a_waker_kept_past_the_runtimes_end_does_nothing() {
+    each_shape(2, |runtime| {
+        let kept: Arc<Mutex<Vec<Waker>>> = Arc::default();
+        let keep = kept.clone();
+        runtime.block_on(async {
+            let task = rt::spawn(poll_fn(move |cx| {
+                keep.lock().unwrap().push(cx.waker().clone());
+                Poll::<()>::Pending
+            }));
+            let end = Instant::now() + LONG;
+            while kept.lock().unwrap().is_empty() && Instant::now() < end {
+                rt::sleep(Duration::from_millis(1)).await;
+            }
+            task.detach();
+        });
+        drop(runtime);
+        let wakers = std::mem::take(&mut *kept.lock().unwrap());
+        assert!(!wakers.is_empty());
+        let threads: Vec<_> = wakers.into_iter().map(|waker| thread::spawn(move || waker.wake())).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_future_woken_by_its_own_drop_at_the_end_is_no_trouble() {
+    each_shape(1, |runtime| {
+        struct WakesWhenDropped(Mutex<Option<Waker>>);
+        impl Drop for WakesWhenDropped {
+            fn drop(&mut self) {
+                self.0.lock().unwrap().take().unwrap().wake();
+                if let Ok(handle) = Handle::current() {
+                    drop(handle.spawn(async {}));
+                }
+            }
+        }
+        runtime.block_on(async {
+            let wakes = WakesWhenDropped(Mutex::default());
+            let task = rt::spawn(async move {
+                let wakes = wakes;
+                poll_fn(|cx| {
+                    *wakes.0.lock().unwrap() = Some(cx.waker().clone());
+                    Poll::<()>::Pending
+                })
+                .await;
+            });
+            rt::sleep(Duration::from_millis(1)).await;
+            task.detach();
+        });
+        drop(runtime);
+    });
+}
+
+#[test]
+fn outside_a_runtime_what_needs_one_says_so() {
+    assert_eq!(Handle::current().unwrap_err().code(), Code::NotSupported);
+    assert_eq!(rt::here(TcpStream::unconnected_v4().unwrap()).unwrap_err().error.code(), Code::NotSupported);
+    assert_eq!(rt::on_each_core(|_| async {}).unwrap_err().code(), Code::NotSupported);
+    assert!(std::panic::catch_unwind(|| drop(rt::spawn(async {}))).is_err());
+    let runtime = Runtime::shared().threads(1).build().unwrap();
+    runtime.block_on(async {
+        assert_eq!(rt::here(TcpStream::unconnected_v4().unwrap()).unwrap_err().error.code(), Code::NotSupported);
+        assert!(std::panic::catch_unwind(|| Runtime::shared().threads(1).build().unwrap().block_on(async {})).is_err());
+    });
+    assert_eq!(Runtime::shared().threads(0).build().unwrap_err().code(), Code::InvalidParameter);
+}
+
+#[test]
+fn operations_of_a_runtimes_task_can_be_awaited_with_any_executor() {
+    let (near, far) = pair();
+    each_shape(1, |runtime| {
+        let receive = runtime.block_on(async { near.recv(vec![0; 8]).start().unwrap() });
+        proactor::block_on(async {
+            far.send(b"x").await.result.unwrap();
+            assert_eq!(receive.await.bytes, 1);
+        });
+        drop(runtime);
+    });
+}
+
+mod attributes {
+    use super::*;
+
+    #[proactor::test]
+    async fn a_test_runs_in_a_shared_runtime() {
+        assert_eq!(rt::spawn(async { 3 }).await.unwrap(), 3);
+    }
+
+    #[proactor::test(shape = "per-core", threads = 1)]
+    async fn a_test_runs_on_cores() -> Result<(), proactor::Error> {
+        assert_eq!(*rt::spawn_local(async { Rc::new(3) }).await.unwrap(), 3);
+        rt::here(TcpStream::unconnected_v4()?)?;
+        Ok(())
+    }
+}
