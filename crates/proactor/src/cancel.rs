@@ -48,7 +48,9 @@ impl Op {
     pub(crate) fn harm(&self) -> Cancellation {
         match self {
             Op::Connect { .. } | Op::Shutdown { .. } | Op::Disconnect { .. } | Op::Raw => Cancellation::Terminal,
-            Op::Send | Op::SendTo { .. } | Op::SendMsg(_) | Op::Transmit(_) | Op::WriteAt { .. } | Op::Allocate { .. } => Cancellation::Partial,
+            Op::Send | Op::SendTo { .. } | Op::SendMsg(_) | Op::Transmit(_) | Op::WriteAt { .. } | Op::Allocate { .. } => {
+                Cancellation::Partial
+            }
             Op::Accept | Op::AcceptMulti | Op::RecvMulti | Op::Recv | Op::RecvMessage | Op::RecvFrom => Cancellation::Total,
             Op::RecvMsg | Op::Awaited { .. } => Cancellation::Total,
             Op::PipeConnect | Op::Ready { .. } | Op::ReadAt { .. } | Op::Sync { .. } | Op::Open { .. } => Cancellation::Total,

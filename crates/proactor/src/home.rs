@@ -20,7 +20,7 @@ pub struct Shared;
 pub struct Local(PhantomData<*const ()>);
 
 /// [`Shared`] or [`Local`].
-pub trait Home: sealed::Sealed + Sized + 'static {}
+pub trait Home: sealed::Sealed + Sized + Unpin + 'static {}
 
 impl Home for Shared {}
 impl Home for Local {}

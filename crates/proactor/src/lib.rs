@@ -26,14 +26,25 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `futures-io`, `tokio-io`, `hyper` | the module `compat`: streams as those libraries' I/O, hyper's executor and timer |
+//! | `tracing` | spans at level TRACE, as Asio's handler tracking: each operation from its start to where its result is taken (target `proactor::operation`; fields `kind`, `delivery`; when it completed an event with `bytes`, `result`, `micros`), each run of a handler or a completion routine (`proactor::handler`), each task of the runtime (`proactor::task`, entered with every poll). Where no subscriber wants them they cost a look at a flag; without the feature nothing |
+//!
 //! Which system calls stand behind an operation, and what each promise costs, is in ARCHITECTURE.md.
 
 mod backend;
 mod buf;
-pub mod context;
 mod cancel;
 pub mod channel;
+#[cfg(all(not(loom), any(feature = "futures-io", feature = "tokio-io", feature = "hyper")))]
+pub mod compat;
 pub mod compose;
+pub mod context;
 mod deliver;
 pub mod dns;
 mod error;
@@ -54,6 +65,9 @@ mod shim;
 pub mod signal;
 pub mod sync;
 pub mod time;
+#[cfg_attr(not(all(feature = "tracing", not(loom))), path = "trace/off.rs")]
+#[cfg_attr(all(feature = "tracing", not(loom)), path = "trace/on.rs")]
+mod trace;
 
 #[cfg(all(test, loom))]
 mod models;

@@ -13,6 +13,7 @@ use crate::error::{Code, Error, Refused};
 use crate::handle::{Handle, Home as HomeOf, Which};
 use crate::home::{Carries, Home};
 use crate::op::{Brings, Completion, Delivery, Done, Header, Layered, Operation, Ticket, alloc_block, begin, free_shell};
+use crate::trace;
 
 /// What a handler's block carries.
 pub(super) struct Handling<C, F, R> {
@@ -44,10 +45,12 @@ pub(super) unsafe fn call<C: Cargo, T: Brings, F: FnOnce(Completion<T, C::Back>)
     // starts takes the same memory. The backend initialized the bytes it counted.
     unsafe {
         let layered = header.cast::<Layered<Handling<C, F, R>>>().as_ptr();
+        let span = trace::handler(&(*layered).header.work, "handler");
         let (bytes, result) = Done::take(&mut (*layered).header.work).typed();
         let Handling { cargo, handler, route } = (&raw const (*layered).cargo).read();
         free_shell(header);
         drop(route);
+        let _inside = span.enter();
         handler(Completion { bytes, result, buffer: cargo.finish(bytes) });
     }
 }

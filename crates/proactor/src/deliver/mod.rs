@@ -8,8 +8,8 @@ mod after;
 mod blocking;
 mod future;
 pub(crate) mod handler;
-mod on;
 mod modifiers;
+mod on;
 pub(crate) mod overlapped;
 pub(crate) mod packet;
 mod promise;
@@ -28,9 +28,9 @@ pub(crate) use after::After;
 #[allow(unused_imports, reason = "as there")]
 pub(crate) use after::Later;
 pub use future::block_on;
-pub use on::OnExecutor;
 pub(crate) use future::block_until;
 pub(crate) use modifiers::{Attached, Modifiers, guarded, passed};
+pub use on::OnExecutor;
 pub use overlapped::Overlapped;
 pub use promise::{Promise, Promised, promise};
 
@@ -59,6 +59,8 @@ pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packet
         if (*block).attached.is_some() {
             modifiers::undo(header);
         }
+        let work = &mut (*block).work;
+        work.trace.completed(work.bytes, &work.result);
         match &(*block).delivery {
             Delivery::Packet | Delivery::Part | Delivery::Handler(_) => packets.packet(Entry::of_block(header)),
             Delivery::Overlapped(_) => overlapped::complete(header, packets),

@@ -60,7 +60,8 @@ impl<C: Cargo, T: Brings, E: Executor> OnExecutor<'_, C, T, E> {
         F: FnOnce(Completion<T, C::Back>) + Send + 'static,
     {
         let route: Route<E> = Some(WorkGuard::new(self.executor));
-        handler::start(self.operation, handler, route, hand_over::<C, T, F, E>).map_err(|(error, back, _)| Refused { error, back })
+        handler::start(self.operation, handler, route, hand_over::<C, T, F, E>)
+            .map_err(|(error, back, _)| Refused { error, back })
     }
 }
 

@@ -25,6 +25,7 @@ use crate::home::Home;
 use crate::op::{Brings, Completion, Delivery, Done, Header, Layered, Operation, Ticket, alloc_block, begin, free_shell};
 use crate::sync::apc::Apc;
 use crate::sync::current::{self, ThreadState};
+use crate::trace;
 
 /// What a block knows of its routine.
 pub(crate) struct Pending {
@@ -57,14 +58,16 @@ impl<C: Cargo, T: Brings, F: FnOnce(Completion<T, C::Back>)> Types<C, T, F> {
     /// A completed block of these types, the calling thread's, unlisted.
     unsafe fn run(header: NonNull<Header>) {
         // SAFETY: the block is the caller's; cargo and closure are read out once and the shell freed.
-        let (completion, routine) = unsafe {
+        let (span, completion, routine) = unsafe {
             let layered = header.cast::<Layered<WithRoutine<C, F>>>().as_ptr();
+            let span = trace::handler(&(*layered).header.work, "routine");
             let (bytes, result) = Done::take(&mut (*layered).header.work).typed();
             let WithRoutine { cargo, routine } = (&raw const (*layered).cargo).read();
             free_shell(header);
-            (Completion { bytes, result, buffer: cargo.finish(bytes) }, routine)
+            (span, Completion { bytes, result, buffer: cargo.finish(bytes) }, routine)
         };
         if let Some(routine) = routine {
+            let _inside = span.enter();
             routine(completion);
         }
     }

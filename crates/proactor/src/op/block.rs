@@ -33,6 +33,7 @@ use crate::deliver::routine::Pending;
 use crate::error::Error;
 use crate::handle::Object;
 use crate::time::{NOWHERE, Place};
+use crate::trace;
 
 /// Where the one completion goes. The routes are in `deliver/mod.rs`.
 #[derive(Default)]
@@ -94,6 +95,7 @@ pub(crate) struct Work {
     /// What the operation holds of its object's budget of bytes queued for sending.
     pub budget: usize,
     pub sequence: u64,
+    pub trace: trace::Operation,
 }
 
 /// A header with its cargo behind it: what `alloc_block` makes.
@@ -110,7 +112,15 @@ pub(crate) fn alloc_block<C>(cargo: C) -> NonNull<Header> {
         unsafe { (&raw mut (*header.cast::<Layered<C>>().as_ptr()).cargo).drop_in_place() }
     }
     let place = recycle::take(Layout::new::<Layered<C>>()).cast::<Layered<C>>();
-    let work = Work { op: Op::Post, buffers: Buffers::default(), bytes: 0, result: Ok(Value::None), budget: 0, sequence: 0 };
+    let work = Work {
+        op: Op::Post,
+        buffers: Buffers::default(),
+        bytes: 0,
+        result: Ok(Value::None),
+        budget: 0,
+        sequence: 0,
+        trace: trace::Operation::default(),
+    };
     // SAFETY: memory of the type's own layout, nobody else's. Part by part: a whole one would be made elsewhere and copied.
     unsafe {
         let header = &raw mut (*place.as_ptr()).header;
@@ -243,6 +253,7 @@ pub(crate) unsafe fn begin(header: &mut Header, op: Op, object: Option<NonNull<O
     debug_assert!(header.object.is_none(), "a block starts one operation at a time");
     header.sys.renew();
     header.object = object;
+    header.work.trace = trace::Operation::started(&op, &delivery);
     put(&mut header.delivery, delivery, Delivery::holds_something);
     let work = &mut header.work;
     put(&mut work.op, op, Op::holds_something);

@@ -198,6 +198,7 @@ impl Done {
     /// Takes the result out of a completed block, leaving it ready for its next operation.
     #[inline]
     pub(crate) fn take(work: &mut Work) -> Done {
+        work.trace.taken();
         if matches!(work.result, Ok(Value::None)) {
             return Done { bytes: work.bytes, result: Ok(Value::None) };
         }

@@ -13,6 +13,7 @@ use async_task::{Builder, Runnable};
 use super::join::JoinHandle;
 use super::registry::{Registry, Ticket};
 use crate::deliver::unharmed;
+use crate::trace;
 
 /// What became of a task: its output, or its panic. Dropped where nobody may be harmed by a panic.
 pub(super) struct Fate<T>(ManuallyDrop<Result<T, Box<dyn Any + Send>>>);
@@ -38,6 +39,7 @@ impl<T> Drop for Fate<T> {
 
 /// A task's future. A panic in it is its output, and one in its drop is reported: neither reaches who runs it.
 struct Body<F> {
+    span: trace::Span,
     future: ManuallyDrop<F>,
     /// After the future.
     _seat: Option<Ticket>,
@@ -47,8 +49,12 @@ impl<F: Future> Future for Body<F> {
     type Output = Fate<F::Output>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fate<F::Output>> {
-        // SAFETY: the future is pinned as this is: it moves nowhere, and is dropped in its place.
-        let future = unsafe { self.map_unchecked_mut(|this| &mut *this.future) };
+        // SAFETY: the future is pinned as this is: it moves nowhere, and is dropped in its place. The span may move.
+        let (span, future) = unsafe {
+            let this = self.get_unchecked_mut();
+            (&this.span, Pin::new_unchecked(&mut *this.future))
+        };
+        let _inside = span.enter();
         match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Fate::new(Ok(output))),
@@ -59,6 +65,7 @@ impl<F: Future> Future for Body<F> {
 
 impl<F> Drop for Body<F> {
     fn drop(&mut self) {
+        let _inside = self.span.enter();
         // SAFETY: dropped here alone.
         unharmed(|| unsafe { ManuallyDrop::drop(&mut self.future) });
     }
@@ -77,7 +84,7 @@ where
 {
     let seat = registry.reserve();
     let index = seat.as_ref().map(|seat| seat.index);
-    let body = Body { future: ManuallyDrop::new(future), _seat: seat };
+    let body = Body { span: trace::task(), future: ManuallyDrop::new(future), _seat: seat };
     // SAFETY: everything is 'static, the schedule function is Send and Sync, and the future as the caller promises.
     let (runnable, task) = unsafe { Builder::new().spawn_unchecked(|()| body, schedule) };
     match index {
@@ -94,7 +101,7 @@ where
     F::Output: Send + 'static,
     S: Fn(Runnable) + Send + Sync + 'static,
 {
-    let body = Body { future: ManuallyDrop::new(future), _seat: None };
+    let body = Body { span: trace::task(), future: ManuallyDrop::new(future), _seat: None };
     let (runnable, task) = Builder::new().spawn(|()| body, schedule);
     runnable.schedule();
     JoinHandle::new(task.fallible())

@@ -119,7 +119,7 @@ impl Port {
 
     pub(super) fn make(plan: Plan, contract: Contract, serves: Serves) -> Result<Arc<Port>, Error> {
         // The kernel sees who blocks, and cannot be asked not to look.
-        let Plan { concurrency, block_monitor: _, crew: _ } = plan;
+        let Plan { concurrency, block_monitor: _unused, crew: _no_attendants } = plan;
         let iocp = Iocp::new(concurrency)?;
         Ok(Arc::new_cyclic(|this| Port {
             iocp,
