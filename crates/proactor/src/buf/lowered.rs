@@ -60,6 +60,7 @@ impl Buffers {
     }
 
     /// The buffer, if it is one alone.
+    #[allow(dead_code, reason = "the kernel of Windows takes lists as well")]
     #[inline]
     pub fn only(&self) -> Option<RawBuf> {
         (self.count == 1).then_some(self.first)
