@@ -7,7 +7,7 @@
 //! | `block` | meaning | leaves by |
 //! |---|---|---|
 //! | null | free, or being finished | `arm` |
-//! | a block | its completion will set the event | the callback's swap, or `disarm` of an operation that failed to start: who gets the block completes it |
+//! | a block | its completion will set the event | the callback's swap, or `disarm` of an operation that failed to start, or was over when its call returned: who gets the block completes it |
 //!
 //! An event set for no reason finds null, or a block that is not over yet and is put back.
 
@@ -92,7 +92,7 @@ impl Waiter {
         self.block.store(header.as_ptr(), Ordering::Release);
     }
 
-    /// Takes the event back from an operation that failed to start. False if its thread has the block already.
+    /// Takes the event back from an operation that failed to start, or was over at once. False if its thread has the block already.
     pub fn disarm(&self) -> bool {
         !self.block.swap(null_mut(), Ordering::AcqRel).is_null()
     }

@@ -35,6 +35,10 @@
 //! An operation of many completions is one call of the kernel's after the other: each is made when the completion of the one
 //! before it is dequeued. A thread's own port is one from which only that thread takes packets, and drops them.
 //!
+//! FILE_SKIP_COMPLETION_PORT_ON_SUCCESS is set on no handle: a packet made by us, of an operation that was over at once, would pass
+//! those the kernel has queued, and the mode stays with the handle when it goes back to the user. Overlapped operations,
+//! which have no packets, are finished at once all the same (`Issued::AtOnce`).
+//!
 //! No lock is held while user code runs; the lock of a lane is held over the kernel's call that starts an operation,
 //! which never blocks.
 

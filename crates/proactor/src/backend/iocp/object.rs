@@ -249,6 +249,14 @@ unsafe fn issue(list: MutexGuard<'_, List>, header: NonNull<Header>, issued: Iss
         let sys = &raw mut (*header.as_ptr()).sys;
         match issued {
             Issued::Kernel => (*sys).stage = Stage::Kernel,
+            Issued::AtOnce => {
+                (*sys).stage = Stage::Kernel;
+                // Delivered here and now: the event's thread finds nothing, if it has not been faster.
+                if let Some(waiter) = (*sys).waiter.filter(|waiter| waiter.disarm()) {
+                    drop(list);
+                    event_set(header, waiter);
+                }
+            }
             Issued::Pool => (*sys).stage = Stage::Queued,
             Issued::Waiting => (*sys).stage = Stage::Waiting,
             Issued::Done(bytes, result) => conclude(list, header, bytes, result),

@@ -16,7 +16,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 use super::lanes::Core;
 use super::sys::{self, Poll};
 use super::types::{Aside, RawBuf};
-use super::{RawCall, blocking, codes, events, messages, pipe, waits};
+use super::{RawCall, blocking, codes, events, finish, messages, pipe, waits};
 use crate::buf::Buffers;
 use crate::error::{Code, Error};
 use crate::handle::{Kind, Object};
@@ -26,6 +26,8 @@ use crate::op::{Address, Header, Interest, Op, Transmit, Value};
 pub(super) enum Issued {
     /// The kernel has it, and will report it: also if it succeeded at once.
     Kernel,
+    /// It was over when the call returned, and comes as no packet; its event is set all the same.
+    AtOnce,
     /// A thread of the pool will make its blocking call.
     Pool,
     /// A thread waits for its object.
@@ -173,7 +175,8 @@ impl Call {
         unsafe {
             let overlapped = self.begin();
             if call(overlapped) != 0 {
-                return Issued::Kernel;
+                let is_at_once = (*self.header.as_ptr()).sys.waiter.is_some() && finish::is_over(self.header);
+                return if is_at_once { Issued::AtOnce } else { Issued::Kernel };
             }
             match GetLastError() {
                 ERROR_IO_PENDING => Issued::Kernel,
