@@ -8,6 +8,7 @@
 mod alone;
 mod at_random;
 mod drops;
+mod elsewhere;
 mod live;
 mod storms;
 mod teardown;
