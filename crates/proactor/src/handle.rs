@@ -225,8 +225,8 @@ impl Object {
     }
 
     /// Admits one operation: takes an operation count and the send budget, or refuses. Returns the budget taken.
-    #[inline]
-    pub fn admit(&self, op: &Op, bytes: usize) -> Result<usize, Error> {
+    #[inline(always)]
+    pub fn admit(&self, op: &Op, bytes: impl FnOnce() -> usize) -> Result<usize, Error> {
         if matches!(op, Op::Close) {
             self.may_close()?;
         }
@@ -236,7 +236,11 @@ impl Object {
             return Err(Error::new(Code::TooManyOperations).of(op.kind()));
         }
         let most = self.most_send_bytes.load(Ordering::Relaxed);
-        if most == usize::MAX || !op.sends() || bytes == 0 {
+        if most == usize::MAX || !op.sends() {
+            return Ok(0);
+        }
+        let bytes = bytes();
+        if bytes == 0 {
             return Ok(0);
         }
         let queued = self.send_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -45,6 +45,7 @@ impl Buffers {
         self.count += 1;
     }
 
+    #[inline]
     pub fn push_slice(&mut self, bytes: &[u8]) {
         self.push(bytes.as_ptr().cast_mut(), bytes.len());
     }
@@ -58,6 +59,13 @@ impl Buffers {
         }
     }
 
+    /// The buffer, if it is one alone.
+    #[inline]
+    pub fn only(&self) -> Option<RawBuf> {
+        (self.count == 1).then_some(self.first)
+    }
+
+    #[inline]
     pub fn count(&self) -> usize {
         self.count
     }

@@ -41,7 +41,7 @@ pub(crate) trait Packets {
 /// # Safety
 /// The caller owns the block; the operation is over and nothing outside holds its addresses. The block is the
 /// delivery's afterwards.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn complete(header: NonNull<Header>, packets: &mut impl Packets) {
     // SAFETY: owned by the caller until the routes below hand it on; an overlapped handle may look at `delivery`
     // meanwhile, so only that is shared and only `work` is written.
@@ -101,9 +101,18 @@ pub(crate) fn unharmed(drop: impl FnOnce()) {
 
 /// What every delivery checks before it starts an operation. Returns the send budget taken; an operation count of the
 /// object is taken with it.
-#[inline]
+#[inline(always)]
 pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Result<usize, Error> {
     backend::check_fork()?;
+    if !matches!(op, Op::Recv | Op::Send) || buffers.count() != 1 {
+        check(op, buffers)?;
+    }
+    handle.admit(op, || buffers.total())
+}
+
+/// Whether the operation makes sense with these buffers.
+#[inline(never)]
+fn check(op: &Op, buffers: &Buffers) -> Result<(), Error> {
     let wants_buffers = !matches!(
         op,
         Op::Accept
@@ -137,6 +146,5 @@ pub(crate) fn check_and_admit(handle: &Handle, op: &Op, buffers: &Buffers) -> Re
         let hint = "a file is sent with one buffer before it and one after it, not more";
         return Err(Error::new(Code::InvalidParameter).hint(hint).of(op.kind()));
     }
-    op.check_numbers()?;
-    handle.admit(op, buffers.total())
+    op.check_numbers()
 }

@@ -97,6 +97,11 @@ impl Lane {
         if let Some(flags) = self.state.try_acquire() {
             self.drain_inbox();
             self.owned(|owned| owned.list.push_back(operation));
+            let flags = match (flags == 0).then(|| self.state.release(0)) {
+                Some(Ok(())) => return,
+                Some(Err(news)) => news,
+                None => flags,
+            };
             self.work(flags);
         } else {
             self.inbox.fetch_or(1 << operation, Ordering::SeqCst);

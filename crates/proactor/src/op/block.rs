@@ -52,6 +52,12 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
+    /// Whether its drop does anything.
+    #[inline]
+    pub fn holds_something(&self) -> bool {
+        matches!(self, Delivery::Overlapped(_) | Delivery::Routine(_))
+    }
+
     /// Whether a completion of it goes through a port's queue, and goes nowhere without one.
     #[inline]
     pub fn is_queued(&self) -> bool {
@@ -170,7 +176,7 @@ pub(crate) unsafe fn give_shell(header: NonNull<Header>) {
 ///
 /// # Safety
 /// The caller owns the block, and no operation is pending on it.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn release_object(header: NonNull<Header>) {
     // SAFETY: owned by the caller; the header held one operation count of a live object, and forgets it here.
     unsafe {
@@ -190,43 +196,54 @@ thread_local! {
 /// The low bits of a sequence number count operations of one thread; the rest name the thread.
 const THREAD_SHIFT: u32 = 40;
 
-#[inline]
+#[inline(always)]
 fn next_sequence() -> u64 {
     SEQUENCE.with(|cell| {
-        let mut last = cell.get();
-        if last == 0 {
-            static THREADS: AtomicU64 = AtomicU64::new(1);
-            last = THREADS.fetch_add(1, Ordering::Relaxed) << THREAD_SHIFT;
-        }
+        let last = if cell.get() == 0 { first_sequence() } else { cell.get() };
         cell.set(last + 1);
         last + 1
     })
 }
 
+#[cold]
+fn first_sequence() -> u64 {
+    static THREADS: AtomicU64 = AtomicU64::new(1);
+    THREADS.fetch_add(1, Ordering::Relaxed) << THREAD_SHIFT
+}
+
 /// The number by which operations started on this thread are known.
 pub(crate) fn thread_number() -> u64 {
-    SEQUENCE.with(|cell| {
-        if cell.get() == 0 {
-            next_sequence();
-        }
-        cell.get() >> THREAD_SHIFT
-    })
+    if SEQUENCE.get() == 0 {
+        next_sequence();
+    }
+    SEQUENCE.get() >> THREAD_SHIFT
+}
+
+/// Replaces a value, whose drop is called only if it is one that holds something: most hold nothing, and calls add up.
+#[inline(always)]
+fn put<T>(place: &mut T, value: T, holds_something: impl Fn(&T) -> bool) {
+    if holds_something(place) {
+        *place = value;
+    } else {
+        // SAFETY: a place borrowed exclusively, over which a value of its type may be written.
+        unsafe { std::ptr::write(place, value) }
+    }
 }
 
 /// Makes an owned block ready to start: everything but the buffers, which the caller lowered already.
 ///
 /// # Safety
 /// `object`, if given, is alive and the caller hands over one operation count of it.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn begin(header: &mut Header, op: Op, object: Option<NonNull<Object>>, delivery: Delivery) -> Ticket {
     debug_assert!(header.object.is_none(), "a block starts one operation at a time");
     header.sys.renew();
     header.object = object;
-    header.delivery = delivery;
+    put(&mut header.delivery, delivery, Delivery::holds_something);
     let work = &mut header.work;
-    work.op = op;
+    put(&mut work.op, op, Op::holds_something);
     work.bytes = 0;
-    work.result = Ok(Value::None);
+    debug_assert!(matches!(work.result, Ok(Value::None)), "whoever took the last completion took its result");
     work.sequence = next_sequence();
     let sequence = work.sequence;
     Ticket { block: std::ptr::from_ref(header) as usize, sequence, place: NOWHERE }
@@ -257,12 +274,19 @@ impl Ticket {
 
 impl Work {
     /// Records the outcome: bytes transferred in all, and what the operation brought.
-    #[inline]
+    #[inline(always)]
     pub fn settle(&mut self, bytes: usize, result: Result<Value, Error>) {
         self.bytes = bytes;
-        self.result = result;
+        put(&mut self.result, result, |old| !matches!(old, Ok(Value::None)));
+        if self.op.holds_something() {
+            self.let_go();
+        }
+    }
+
+    /// What needs dropping goes; the kind stays.
+    #[cold]
+    fn let_go(&mut self) {
         let sequence = self.sequence;
-        // What needs dropping goes now; the kind stays.
         match &mut self.op {
             Op::Connect { to } | Op::SendTo { to } => *to = Address::Unnamed,
             Op::Open { path, .. } => *path = Default::default(),

@@ -215,6 +215,15 @@ impl Op {
         }
     }
 
+    /// Whether there is something to drop in it, or beside it in the block.
+    #[inline]
+    pub fn holds_something(&self) -> bool {
+        matches!(
+            self,
+            Op::Connect { .. } | Op::SendTo { .. } | Op::Open { .. } | Op::Transmit(_) | Op::RecvMulti | Op::Awaited { .. }
+        )
+    }
+
     /// Whether its buffers count against the object's budget of bytes queued for sending.
     pub fn sends(&self) -> bool {
         matches!(self, Op::Send | Op::SendTo { .. } | Op::Connect { .. } | Op::Transmit(_))

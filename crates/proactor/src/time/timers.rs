@@ -141,7 +141,7 @@ impl<H: Home> Timers<H> {
         if home.port.is_closed() {
             return Err(closed());
         }
-        handle.admit(&Op::Timer { at }, 0)?;
+        handle.admit(&Op::Timer { at }, || 0)?;
         let Some(ticket) = timing.post(handle.object(), token, at) else {
             // SAFETY: the count that was admitted just now.
             unsafe { Object::operation_ended(handle.object()) };

@@ -291,6 +291,14 @@ impl Slot {
             let owned = unsafe { &mut *lane.owned.get() };
             lane.drain_inbox(owned);
             owned.list.push(header);
+            // SAFETY: a pending operation of this owner's, only read.
+            let waits = flags == 0 && unsafe { perform::needs_readiness(&(*header.as_ptr()).work.op, &(*header.as_ptr()).sys) };
+            // Nothing can be done before the next edge, for it or for those before it.
+            let flags = match waits.then(|| lane.state.release(0)) {
+                Some(Ok(())) => return port.settled(),
+                Some(Err(news)) => news,
+                None => flags,
+            };
             self.work(lane, flags, port, packets);
         } else {
             lane.push_inbox(header);
@@ -386,7 +394,9 @@ impl Slot {
                 break;
             }
             self.perform(owned, port, &mut within);
-            perform::first_data(self, owned, port, &mut within);
+            if !owned.waiting.is_empty() {
+                perform::first_data(self, owned, port, &mut within);
+            }
             disconnected |= std::mem::take(&mut owned.disconnected);
             let idle = if owned.ready { READY } else { 0 };
             // What `open` and the next owner read of `ready` is in the word.
@@ -417,7 +427,12 @@ impl Slot {
             if !owned.ready && perform::needs_readiness(&work.op, sys) {
                 return;
             }
-            match perform::perform(self, owned, work, sys, port) {
+            let step = match work.op {
+                Op::Recv => perform::recv(self, owned, work),
+                Op::Send => perform::send(self, owned, work),
+                _ => perform::perform(self, owned, work, sys, port),
+            };
+            match step {
                 Step::Done(bytes, result) => {
                     owned.list.pop();
                     settle(header, bytes, result, packets);
@@ -452,7 +467,7 @@ fn pause(spins: &mut u32) {
 }
 
 /// Records an operation's outcome and delivers it.
-#[inline]
+#[inline(always)]
 pub(super) fn settle(header: NonNull<Header>, bytes: usize, result: Result<Value, Error>, packets: &mut impl Packets) {
     // SAFETY: the caller owns the pending block and has taken it out of its list; nothing is in the kernel's hands.
     unsafe {

@@ -4,10 +4,11 @@
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::super::{cached, pipe};
+use super::lane::Slot;
 use super::{Timing, files, types};
 use crate::error::Error;
 use crate::handle::{Kind, Object, Which};
@@ -22,8 +23,10 @@ const NO_FD: i32 = -1;
 /// yet.
 pub(crate) struct ObjectState {
     fd: AtomicI32,
-    /// Index of the slot in the home's slab.
-    slot: OnceLock<u32>,
+    /// Its place in a shared port's slab, which is that port's and stays where it is.
+    place: AtomicPtr<Slot>,
+    /// Its place in a per-thread port's.
+    index: OnceLock<u32>,
     /// Whether events can come already: an unconnected stream socket would only report HUP.
     connected: bool,
     /// O_NONBLOCK was set here on a descriptor that came without it, and is taken back when it goes out.
@@ -45,7 +48,8 @@ impl ObjectState {
         let made_nonblocking = must_not_block && set_nonblocking(&fd, true);
         ObjectState {
             fd: AtomicI32::new(fd.into_raw_fd()),
-            slot: OnceLock::new(),
+            place: AtomicPtr::default(),
+            index: OnceLock::new(),
             connected,
             made_nonblocking: AtomicBool::new(made_nonblocking),
             made_blocking: AtomicBool::new(false),
@@ -59,7 +63,8 @@ impl ObjectState {
     pub fn unopened() -> ObjectState {
         ObjectState {
             fd: AtomicI32::new(NO_FD),
-            slot: OnceLock::new(),
+            place: AtomicPtr::default(),
+            index: OnceLock::new(),
             connected: true,
             made_nonblocking: AtomicBool::new(false),
             made_blocking: AtomicBool::new(false),
@@ -98,14 +103,18 @@ impl ObjectState {
         self.connected
     }
 
-    /// Index of its place in its home.
+    /// Index of its place in its home, a per-thread port.
     #[inline]
-    pub fn slot(&self) -> Option<u32> {
-        self.slot.get().copied()
+    pub fn index(&self) -> Option<u32> {
+        self.index.get().copied()
     }
 
-    pub fn set_slot(&self, index: u32) {
-        let _ = self.slot.set(index);
+    pub fn set_index(&self, index: u32) {
+        let _ = self.index.set(index);
+    }
+
+    fn has_place(&self) -> bool {
+        self.index.get().is_some() || !self.place.load(Ordering::Acquire).is_null()
     }
 
     /// Takes O_NONBLOCK off until the descriptor goes out.
@@ -154,7 +163,7 @@ impl ObjectState {
 
 impl Drop for ObjectState {
     fn drop(&mut self) {
-        if self.slot.get().is_none() && *self.fd.get_mut() != NO_FD {
+        if !self.has_place() && *self.fd.get_mut() != NO_FD {
             // SAFETY: no slot closes it, and this was its last owner.
             drop(unsafe { OwnedFd::from_raw_fd(*self.fd.get_mut()) });
         }
@@ -203,8 +212,15 @@ impl super::Port {
             slot.close(self, &mut self.packets());
             return Err(error);
         }
-        object.sys.set_slot(slot.index);
+        object.sys.place.store(std::ptr::from_ref(slot).cast_mut(), Ordering::Release);
         Ok(())
+    }
+
+    /// A socket's place here.
+    #[inline]
+    fn slot_of(&self, object: &Object) -> Option<&Slot> {
+        // SAFETY: `attach` put a slot of this port's slab there, which stays while the port lives, or nothing.
+        unsafe { object.sys.place.load(Ordering::Acquire).as_ref() }
     }
 
     /// Takes over a begun block, as `backend::start` has it.
@@ -214,7 +230,7 @@ impl super::Port {
         match unsafe { (*header.as_ptr()).work.op.lane() } {
             Lane::Timer => return self.arm(object, header),
             Lane::File => files::start(self, object, header),
-            side => match object.sys.slot().and_then(|index| self.slot(index)) {
+            side => match self.slot_of(object) {
                 Some(slot) => slot.start(side, header, self, &mut self.packets()),
                 None => unreachable!("a socket at home has its slot"),
             },
@@ -226,7 +242,7 @@ impl super::Port {
         if let Some(timing) = object.sys.timing() {
             return timing.armed.cancel(which, &mut self.packets());
         }
-        match object.sys.slot().and_then(|index| self.slot(index)) {
+        match self.slot_of(object) {
             Some(slot) => [Lane::Read, Lane::Write].map(|side| slot.cancel(side, which, self, &mut self.packets())).iter().sum(),
             None => files::cancel(self, Some(object), which),
         }
@@ -239,7 +255,7 @@ impl super::Port {
             timing.armed.cancel(Which::All, &mut self.packets());
             return self.settled();
         }
-        match object.sys.slot().and_then(|index| self.slot(index)) {
+        match self.slot_of(object) {
             Some(slot) => slot.close(self, &mut self.packets()),
             None => {
                 files::cancel(self, Some(object), Which::All);
@@ -249,7 +265,7 @@ impl super::Port {
 
     /// The descriptor was taken out of the object, with nothing in flight on it.
     pub fn release(&self, object: &Object, fd: &OwnedFd) {
-        if let Some(slot) = object.sys.slot().and_then(|index| self.slot(index)) {
+        if let Some(slot) = self.slot_of(object) {
             self.unwatch(fd.as_raw_fd());
             slot.fd.store(u32::MAX, crate::shim::Ordering::Relaxed);
         }

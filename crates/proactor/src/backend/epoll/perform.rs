@@ -48,8 +48,8 @@ pub(super) fn needs_readiness(op: &Op, sys: &BlockState) -> bool {
     }
 }
 
-/// Tries the operation at the head of a lane.
-#[inline]
+/// Tries the operation at the head of a lane. Not inlined: receives and sends do not come here, and need little stack.
+#[inline(never)]
 pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut BlockState, port: &Port) -> Step {
     let fd = slot.fd();
     match &work.op {
@@ -90,7 +90,7 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
             slot.connected.store(1, crate::shim::Ordering::SeqCst);
             // Handshake done; a later edge continues with the data.
             sys.connecting = true;
-            match send_rest(slot, work) {
+            match send_rest(slot, work, None) {
                 Step::Blocked => Step::Blocked,
                 done => {
                     sys.connecting = false;
@@ -102,7 +102,7 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
         Op::RecvMessage => pipes::recv_message(slot, work),
         Op::PipeConnect => pipes::connect(slot, port),
         Op::RecvMulti => recv_multi(slot, owned, work),
-        Op::Send => explain_pipe(slot, owned, send_rest(slot, work)),
+        Op::Send => send(slot, owned, work),
         Op::RecvFrom => {
             if work.buffers.total() == 0 {
                 return match ready(fd, Interest::Read) {
@@ -166,42 +166,50 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
     }
 }
 
-#[inline]
-fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
-    let total = work.buffers.total();
+/// The straight path lies in the lane's own loop; all else is called.
+#[inline(always)]
+pub(super) fn recv(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
+    let one = work.buffers.only();
+    let total = one.map_or_else(|| work.buffers.total(), |one| one.len());
     if total == 0 {
         return ready(slot.fd(), Interest::Read);
     }
     loop {
-        match work.buffers.with_rest(0, |bufs| sys::recv(slot.fd(), bufs)) {
-            Ok(0) if slot.is_pipe() => return Step::Done(0, Ok(Value::None)),
-            Ok(0) => {
-                return match slot.lost() {
-                    Some(errno) => failed(0, errno),
-                    None => Step::Done(0, Ok(Value::None)),
-                };
+        let came = match one {
+            Some(one) => sys::recv_one(slot.fd(), one),
+            None => work.buffers.with_rest(0, |bufs| sys::recv(slot.fd(), bufs)),
+        };
+        if let Ok(n @ 1..) = came {
+            // A short read has emptied the socket: the next data makes an edge, unless the peer's end came already,
+            // whose edge is spent.
+            if n < total && slot.is(Kind::TcpStream) && !owned.hup && work.buffers.count() <= Buffers::BATCH {
+                owned.ready = false;
             }
-            Ok(n) => {
-                // A short read has emptied the socket: the next data makes an edge, unless the peer's end came already,
-                // whose edge is spent.
-                if n < total && slot.is(Kind::TcpStream) && !owned.hup && work.buffers.count() <= Buffers::BATCH {
-                    owned.ready = false;
-                }
-                return Step::Done(n, Ok(Value::None));
-            }
-            Err(libc::EAGAIN) => {
-                // Seen at the end of a connection before this one, if at all.
-                owned.hup = false;
-                return Step::Blocked;
-            }
-            Err(libc::EINTR) => {}
-            Err(errno) if slot.is_pipe() => {
-                if let Some(failed) = pipes::failed(slot, 0, errno) {
-                    return failed;
-                }
-            }
-            Err(errno) => return broken(slot, 0, errno),
+            return Step::Done(n, Ok(Value::None));
         }
+        if let Some(step) = nothing_came(slot, owned, came.err()) {
+            return step;
+        }
+    }
+}
+
+/// A receive met the end, or an error; `None`: again, please.
+#[inline(never)]
+fn nothing_came(slot: &Slot, owned: &mut Owned, errno: Option<i32>) -> Option<Step> {
+    match errno {
+        None if slot.is_pipe() => Some(Step::Done(0, Ok(Value::None))),
+        None => Some(match slot.lost() {
+            Some(errno) => failed(0, errno),
+            None => Step::Done(0, Ok(Value::None)),
+        }),
+        Some(libc::EAGAIN) => {
+            // Seen at the end of a connection before this one, if at all.
+            owned.hup = false;
+            Some(Step::Blocked)
+        }
+        Some(libc::EINTR) => None,
+        Some(errno) if slot.is_pipe() => pipes::failed(slot, 0, errno),
+        Some(errno) => Some(broken(slot, 0, errno)),
     }
 }
 
@@ -240,15 +248,29 @@ fn recv_multi(slot: &Slot, owned: &mut Owned, work: &Work) -> Step {
     }
 }
 
-/// Sends what is left, until all is sent: a send completes whole.
-#[inline]
-fn send_rest(slot: &Slot, work: &mut Work) -> Step {
+/// As `recv` does, sends in the lane's own loop what is one buffer and fits the socket.
+#[inline(always)]
+pub(super) fn send(slot: &Slot, owned: &Owned, work: &mut Work) -> Step {
+    let mut first = None;
+    if let (Some(one), 0) = (work.buffers.only(), work.bytes) {
+        match sys::send_one(slot.fd(), one) {
+            Ok(n) if n == one.len() => return Step::Done(n, Ok(Value::None)),
+            sent => first = Some(sent),
+        }
+    }
+    explain_pipe(slot, owned, send_rest(slot, work, first))
+}
+
+/// Sends what is left, until all is sent: a send completes whole. `sent`: what came of a first try.
+#[inline(never)]
+fn send_rest(slot: &Slot, work: &mut Work, mut sent: Option<Result<usize, i32>>) -> Step {
     let total = work.buffers.total();
     if total == 0 && work.buffers.count() == 0 {
         return Step::Done(0, Ok(Value::None));
     }
     loop {
-        match work.buffers.with_rest(work.bytes, |bufs| sys::send(slot.fd(), bufs, None)) {
+        let tried = sent.take().unwrap_or_else(|| work.buffers.with_rest(work.bytes, |bufs| sys::send(slot.fd(), bufs, None)));
+        match tried {
             Ok(n) => {
                 work.bytes += n;
                 if work.bytes >= total {
@@ -273,6 +295,7 @@ pub(in crate::backend) fn pipe_code(shut: bool, is_tcp: bool, connected: bool) -
     }
 }
 
+#[cold]
 fn explain_pipe(slot: &Slot, owned: &Owned, step: Step) -> Step {
     match step {
         Step::Done(bytes, Err(error)) if error.raw_os_error() == Some(libc::EPIPE) => {

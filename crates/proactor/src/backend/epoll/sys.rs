@@ -132,11 +132,28 @@ pub(in crate::backend) fn poll_two(first: libc::c_int, second: libc::c_int, wait
     n > 0 && polls[1].revents != 0
 }
 
+/// Receives into one buffer. Not through libc, which makes every such call a point of thread cancellation; and inlined:
+/// after a system call the processor guesses returns wrongly, so the fewer lie above it the better.
+#[inline(always)]
+pub(super) fn recv_one(fd: libc::c_int, into: RawBuf) -> Result<usize, i32> {
+    // SAFETY: the block owns the buffer until its operation completes, which is after this call.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(into.ptr().cast::<std::mem::MaybeUninit<u8>>(), into.len()) };
+    rustix::net::recv(borrow(&fd), bytes, rustix::net::RecvFlags::DONTWAIT).map(|(_, n)| n).map_err(|errno| errno.raw_os_error())
+}
+
+/// Sends one buffer, as `recv_one` receives.
+#[inline(always)]
+pub(super) fn send_one(fd: libc::c_int, from: RawBuf) -> Result<usize, i32> {
+    use rustix::net::SendFlags;
+    // SAFETY: as in `recv_one`.
+    let bytes = unsafe { std::slice::from_raw_parts(from.ptr().cast::<u8>(), from.len()) };
+    rustix::net::send(borrow(&fd), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(|errno| errno.raw_os_error())
+}
+
 #[inline]
 pub(super) fn recv(fd: libc::c_int, bufs: &[RawBuf]) -> Result<usize, i32> {
     if let [one] = bufs {
-        // SAFETY: the block owns the buffer until its operation completes, which is after this call.
-        return count(unsafe { libc::recv(fd, one.ptr().cast(), one.len(), libc::MSG_DONTWAIT) });
+        return recv_one(fd, *one);
     }
     message(bufs, |msg| {
         // SAFETY: as above, for each buffer of the list.
@@ -148,8 +165,7 @@ pub(super) fn recv(fd: libc::c_int, bufs: &[RawBuf]) -> Result<usize, i32> {
 pub(in crate::backend) fn send(fd: libc::c_int, bufs: &[RawBuf], to: Option<&socket2::SockAddr>) -> Result<usize, i32> {
     const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     if let ([one], None) = (bufs, to) {
-        // SAFETY: the block owns the buffer until its operation completes, which is after this call.
-        return count(unsafe { libc::send(fd, one.ptr().cast(), one.len(), FLAGS) });
+        return send_one(fd, *one);
     }
     message(bufs, |msg| {
         if let Some(to) = to {
@@ -217,6 +233,7 @@ pub(super) fn accept(fd: libc::c_int) -> Result<(OwnedFd, socket2::SockAddr), i3
 }
 
 /// Borrows a descriptor that the caller knows to be open.
+#[inline]
 pub(in crate::backend) fn borrow(fd: &libc::c_int) -> BorrowedFd<'_> {
     // SAFETY: the slot or object the number came from keeps it open for as long as it is borrowed.
     unsafe { BorrowedFd::borrow_raw(*fd) }

@@ -85,13 +85,16 @@ impl Default for BlockState {
 
 impl BlockState {
     /// For the block's next operation.
+    #[inline]
     pub fn renew(&mut self) {
         // Field by field: most are as they should be, and a whole new state would be written and dropped each time.
         (self.next, self.previous) = (None, None);
         (self.connecting, self.cancelled) = (false, false);
         self.group = NO_GROUP;
         self.hunger = Hunger::Fed;
-        self.child = None;
+        if self.child.is_some() {
+            self.child = None;
+        }
         if !matches!(self.aside, Aside::None) {
             self.aside = Aside::None;
         }

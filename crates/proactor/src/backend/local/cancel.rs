@@ -33,7 +33,7 @@ pub(in crate::backend) fn close(port: &Rc<Port>, object: &Object) {
 /// The descriptor was taken out of the object, with nothing in flight on it.
 pub(in crate::backend) fn take_descriptor(port: &Rc<Port>, object: &Object) {
     port.with(|core| {
-        if let Some(lanes) = object.sys.slot().and_then(|index| core.slab.get(index)) {
+        if let Some(lanes) = object.sys.index().and_then(|index| core.slab.get(index)) {
             lanes.fd = NO_FD;
         }
     });
@@ -52,7 +52,7 @@ impl Core {
             count += 1;
             self.ask_to_end(header);
         }
-        if let Some(index) = object.sys.slot() {
+        if let Some(index) = object.sys.index() {
             count += self.cancel_lanes(index, which);
         }
         count
@@ -84,7 +84,7 @@ impl Core {
             self.timings.retain(|other| !std::sync::Arc::ptr_eq(other, timing));
             return;
         }
-        let Some(index) = object.sys.slot() else {
+        let Some(index) = object.sys.index() else {
             self.cancel(object, Which::All);
             return;
         };
@@ -122,7 +122,7 @@ impl Core {
         let (side, waits, raw, index) = unsafe {
             let block = header.as_ptr();
             let raw = matches!((*block).work.op, Op::Raw);
-            ((*block).work.op.lane(), (*block).sys.awaits_data(), raw, object_of(header).sys.slot())
+            ((*block).work.op.lane(), (*block).sys.awaits_data(), raw, object_of(header).sys.index())
         };
         let told = match (side, index) {
             _ if raw => header.as_ptr() as u64 | CANCEL_WAITING,

@@ -44,7 +44,7 @@ impl Core {
         let (side, index, waits, cancelled) = unsafe {
             let block = header.as_ptr();
             let sys = &(*block).sys;
-            ((*block).work.op.lane(), object_of(header).sys.slot(), sys.awaits_data(), sys.cancelled)
+            ((*block).work.op.lane(), object_of(header).sys.index(), sys.awaits_data(), sys.cancelled)
         };
         let more = cqueue::more(flags);
         if !more {

@@ -277,7 +277,7 @@ impl Port {
         if let Some(pipe) = &object.sys.pipe {
             lanes.instance = Some(Instance { listener: pipe.raw(), state: pipe::LISTENING });
         }
-        object.sys.set_slot(self.core.borrow_mut().slab.insert(lanes));
+        object.sys.set_index(self.core.borrow_mut().slab.insert(lanes));
         Ok(())
     }
 

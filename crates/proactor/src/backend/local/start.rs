@@ -75,7 +75,7 @@ impl Core {
     #[inline]
     pub fn start(&mut self, header: NonNull<Header>) -> Place {
         // SAFETY: a begun block, this port's from here on.
-        let (side, index) = unsafe { ((*header.as_ptr()).work.op.lane(), object_of(header).sys.slot()) };
+        let (side, index) = unsafe { ((*header.as_ptr()).work.op.lane(), object_of(header).sys.index()) };
         match (side, index) {
             (Side::Timer, _) => return self.arm(header),
             (Side::File, _) | (_, None) => self.start_file(header),
