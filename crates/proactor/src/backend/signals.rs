@@ -128,8 +128,9 @@ pub(crate) fn release_signal(signal: Signal) {
 
 pub(crate) fn raise_signal(signal: Signal) -> Result<(), Error> {
     let number = number_of(signal)?;
+    // To this thread: another's would come some time later, perhaps when nobody catches it any more.
     // SAFETY: no pointers.
-    match unsafe { libc::kill(libc::getpid(), number) } {
+    match unsafe { libc::raise(number) } {
         0 => Ok(()),
         _ => Err(Error::last_os_error()),
     }

@@ -66,7 +66,8 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Sends the signal to this process (`kill(getpid())`). On Windows it goes to every process of the console's group that this
+    /// Sends the signal to this process, by the calling thread (`raise`): unless that blocks it, it has been caught when this
+    /// returns. On Windows it goes to every process of the console's group that this
     /// one leads or belongs to, and only `Interrupt` and `Break` can be sent (`GenerateConsoleCtrlEvent`).
     ///
     /// What nobody catches does what it does by default: most end the process.

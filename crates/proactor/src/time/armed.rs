@@ -271,13 +271,13 @@ impl Armed {
         let Some((armer, What::Block(header))) = named.map(|armer| (armer, armer.what())) else { return Err(result) };
         state.wheel.remove(ticket.place);
         match packets {
-            // SAFETY: taken out of the wheel here.
             Some(packets) => {
                 drop(state);
+                // SAFETY: taken out of the wheel here.
                 unsafe { settle(header, result, packets) };
             }
             None => {
-                // SAFETY: as above; nobody looks at it before it is delivered.
+                // SAFETY: taken out of the wheel here; nobody looks at it before it is delivered.
                 unsafe { (*header.as_ptr()).work.result = result };
                 state.ready.push_back(armer);
                 state.alarm = 0;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use proactor::flow::{Permit, Permits, SendQueue};
-use proactor::net::TcpListener;
+use proactor::net::{TcpListener, TcpStream};
 use proactor::{Code, OpKind, Value};
 
 use crate::common::*;
@@ -160,11 +160,19 @@ fn bytes_of_the_queue_come_as_they_were_pushed() {
     assert!(back == data, "in order");
 }
 
+/// A pair whose buffers are small and stay so: a full one is full.
+fn narrow() -> (TcpStream, std::net::TcpStream) {
+    let (ours, peer) = homeless();
+    socket2::SockRef::from(&ours).set_send_buffer_size(16 << 10).unwrap();
+    socket2::SockRef::from(&peer).set_recv_buffer_size(16 << 10).unwrap();
+    (ours, peer)
+}
+
 /// Fills the queue of a stream whose peer does not read, until it refuses.
 fn fill(queue: &SendQueue<Here>) {
     let end = std::time::Instant::now() + LONG;
     let mut refusals = 0;
-    while refusals < 5 {
+    while refusals < 20 {
         assert!(std::time::Instant::now() < end, "it takes without end");
         match queue.push(vec![7; 8 << 10]) {
             Ok(()) => refusals = 0,
@@ -181,7 +189,7 @@ fn fill(queue: &SendQueue<Here>) {
 fn a_peer_that_does_not_read_costs_its_budget_and_room_is_told_by_every_delivery() {
     let port = port(1);
     for delivery in DELIVERIES {
-        let (ours, mut peer) = homeless();
+        let (ours, mut peer) = narrow();
         let queue = port.home(SendQueue::new(&ours, 64 << 10), 7);
         fill(&queue);
         assert!(queue.queued() <= 64 << 10);
@@ -219,7 +227,7 @@ fn a_buffer_larger_than_the_budget_goes_when_nothing_is_queued() {
 #[test]
 fn the_first_error_is_the_queues_end_and_everybody_hears_of_it() {
     let port = port(1);
-    let (ours, peer) = homeless();
+    let (ours, peer) = narrow();
     let queue = port.home(SendQueue::new(&ours, 64 << 10), 7);
     fill(&queue);
     packet(queue.flush(), block(1, 0));
@@ -239,7 +247,7 @@ fn the_first_error_is_the_queues_end_and_everybody_hears_of_it() {
 #[test]
 fn closing_a_queue_drops_what_is_left_and_leaves_the_stream() {
     let port = port(1);
-    let (ours, mut peer) = homeless();
+    let (ours, mut peer) = narrow();
     let queue = port.home(SendQueue::new(&ours, 64 << 10), 7);
     fill(&queue);
     packet(queue.flush(), block(1, 0));
@@ -256,7 +264,7 @@ fn closing_a_queue_drops_what_is_left_and_leaves_the_stream() {
 #[test]
 fn a_wait_for_room_is_cancelled_alone() {
     let port = port(1);
-    let (ours, _peer) = homeless();
+    let (ours, _peer) = narrow();
     let queue = port.home(SendQueue::new(&ours, 64 << 10), 7);
     fill(&queue);
     let ticket = packet(queue.room(64 << 10), block(1, 0));

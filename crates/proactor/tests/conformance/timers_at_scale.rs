@@ -354,3 +354,13 @@ fn the_key_of_a_post_for_later_is_a_clone_and_none_is_left_over() {
     nothing(&port);
     assert_eq!(std::sync::Arc::strong_count(&key), 1);
 }
+
+#[test]
+fn a_timer_that_never_comes_does_not_keep_its_port_busy() {
+    let port = port(1);
+    let timers = port.home(Timers::new(), 7);
+    let ticket = packet(timers.after(Duration::MAX), block(1, 0));
+    nothing(&port);
+    timers.cancel(ticket).unwrap();
+    assert_eq!(failure(&port).1, Code::Cancelled);
+}

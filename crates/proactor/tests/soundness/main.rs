@@ -9,6 +9,7 @@ mod alone;
 mod at_random;
 mod contexts;
 mod drops;
+mod elsewhere;
 mod live;
 mod modifiers;
 mod storms;

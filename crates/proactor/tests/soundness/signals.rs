@@ -1,9 +1,12 @@
-//! SIGPIPE: the library never raises it, whatever the program does with it.
+//! SIGPIPE: the library never raises it, whatever the program does with it. And what was in place before a signal was caught is
+//! so again afterwards.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proactor::fs::{File, OpenOptions};
 use proactor::net::TcpStream;
+use proactor::signal::{Signal, SignalSet};
 use proactor::{Code, Home, LocalPort, Operation};
 
 use crate::alone::alone_on_each_backend;
@@ -58,4 +61,81 @@ fn fails<H: Home>(turn: usize, stream: &TcpStream<H>, file: &File<H>) {
     for _ in 0..2 {
         assert_eq!(codes.next(), Some(expected), "it fails in the end");
     }
+}
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn former(_: libc::c_int) {
+    CALLS.fetch_add(1, Ordering::SeqCst);
+}
+
+extern "C" fn later(_: libc::c_int) {
+    CALLS.fetch_add(100, Ordering::SeqCst);
+}
+
+#[test]
+fn what_a_signal_did_before_it_does_again_when_the_last_set_lets_go() {
+    alone_on_each_backend("signals::what_a_signal_did_before_it_does_again_when_the_last_set_lets_go", || {
+        // SAFETY: a handler that touches an atomic alone.
+        unsafe { libc::signal(libc::SIGUSR1, former as extern "C" fn(libc::c_int) as usize) };
+        Signal::User1.raise().unwrap();
+        assert_eq!(CALLS.load(Ordering::SeqCst), 1);
+        let (one, other) = (SignalSet::new([Signal::User1]).unwrap(), SignalSet::new([Signal::User1]).unwrap());
+        for set in [&one, &other] {
+            Signal::User1.raise().unwrap();
+            assert_eq!(set.wait().wait().result.unwrap(), Signal::User1);
+        }
+        drop(one);
+        Signal::User1.raise().unwrap();
+        assert_eq!(CALLS.load(Ordering::SeqCst), 1, "it is still caught");
+        other.remove(Signal::User1);
+        Signal::User1.raise().unwrap();
+        assert_eq!(CALLS.load(Ordering::SeqCst), 2);
+        // Caught anew, and then somebody else puts his own in its place, which stays.
+        other.add(Signal::User1).unwrap();
+        // SAFETY: as above.
+        unsafe { libc::signal(libc::SIGUSR1, later as extern "C" fn(libc::c_int) as usize) };
+        drop(other);
+        Signal::User1.raise().unwrap();
+        assert_eq!(CALLS.load(Ordering::SeqCst), 102);
+    });
+}
+
+#[test]
+fn signals_from_many_threads_wake_every_set_and_a_fork_leaves_them_alone() {
+    alone_on_each_backend("signals::signals_from_many_threads_wake_every_set_and_a_fork_leaves_them_alone", || {
+        let sets: Vec<_> = (0..4).map(|_| SignalSet::new([Signal::User2]).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for set in &sets {
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        assert_eq!(set.wait().wait().result.unwrap(), Signal::User2);
+                    }
+                });
+            }
+            // The system makes one of those that come together: as many are sent as it takes.
+            for _ in 0..50 {
+                Signal::User2.raise().unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            (0..50).for_each(|_| {
+                Signal::User2.raise().unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            });
+        });
+        // SAFETY: the child makes calls that are fine after a fork, and ends.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::raise(libc::SIGUSR2);
+                drop(sets);
+                libc::_exit(7);
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7);
+        }
+        Signal::User2.raise().unwrap();
+    });
 }
