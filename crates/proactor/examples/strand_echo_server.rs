@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use proactor::context::{Executor, IoContext, IoExecutor, Strand, StrandCell};
+use proactor::context::{IoContext, IoExecutor, Strand, StrandCell};
 use proactor::net::{TcpListener, TcpStream};
 
 /// Bytes that wait to be sent before the connection reads on.
@@ -49,12 +49,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn accept(listener: Arc<TcpListener>, executor: IoExecutor) {
     let again = listener.clone();
     let started = listener.accept().then(move |accepted| {
-        if let Ok(accepted) = accepted.result {
-            if executor.associate(&accepted.stream).is_ok() {
-                let strand = Strand::new(executor.clone());
-                let state = strand.cell(State::default());
-                Arc::new(Connection { stream: accepted.stream, strand, state }).receive(vec![0; 4096]);
-            }
+        if let Ok(accepted) = accepted.result
+            && executor.associate(&accepted.stream).is_ok()
+        {
+            let strand = Strand::new(executor.clone());
+            let state = strand.cell(State::default());
+            Arc::new(Connection { stream: accepted.stream, strand, state }).receive(vec![0; 4096]);
         }
         accept(again, executor);
     });
