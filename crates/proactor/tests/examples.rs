@@ -136,6 +136,11 @@ fn the_echo_server_on_a_completion_port() {
 }
 
 #[test]
+fn the_echo_server_with_strands() {
+    check_echo("strand_echo_server");
+}
+
+#[test]
 fn the_coroutine_echo_server() {
     check_echo("coroutine_echo_server");
 }

@@ -188,7 +188,7 @@ impl Inner {
                 Some(job) => self.post(job),
                 None => self.work_finished(),
             };
-            frame.handle(|| drop(entry.unless_handler()), after);
+            frame.handle(|| _ = entry.unless_handler(), after);
             ran += 1;
         }
         Ok(ran)

@@ -5,7 +5,7 @@
 //! | `io_context.rs` | [`IoContext`]: a completion port and a count of outstanding work; its executor |
 //! | `thread_pool.rs`, `system.rs` | [`ThreadPool`]: a context with threads of its own; the process's |
 //! | `executor.rs`, `any.rs`, `inline.rs` | [`Executor`]: post, dispatch, defer; of any type; on the spot |
-//! | `strand.rs`, `chain.rs` | [`Strand`]: one at a time, in order |
+//! | `strand.rs`, `chain.rs`, `cell.rs` | [`Strand`]: one at a time, in order; [`StrandCell`]: what that protects |
 //! | `work.rs`, `services.rs` | [`WorkGuard`], [`Service`] |
 //! | `job.rs` | [`Job`]: a function in a recycled block |
 //! | `inner.rs`, `inside.rs` | the loop behind `run`; what the calling thread is inside of |
@@ -13,6 +13,7 @@
 //! An operation's handler runs through an executor with [`Operation::on`](crate::Operation::on).
 
 mod any;
+mod cell;
 mod chain;
 mod executor;
 mod inline;
@@ -27,6 +28,7 @@ mod thread_pool;
 mod work;
 
 pub use any::AnyExecutor;
+pub use cell::StrandCell;
 pub use executor::Executor;
 pub use inline::InlineExecutor;
 pub(crate) use inner::of_home;

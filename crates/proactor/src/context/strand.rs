@@ -1,20 +1,20 @@
 //! Strands: one function at a time, in the order they came.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::sync::Arc;
 
 use super::chain::Chain;
 use super::inside;
 use super::job::Jobs;
-use super::{Executor, Job};
+use super::{Executor, Job, StrandCell};
 use crate::op::Header;
 
 /// Functions a strand runs before it lets others of its executor have their turn.
 const AT_ONCE: usize = 64;
 
 /// An executor over another that runs its functions one at a time, in the order they came, on whichever thread (`boost::asio::strand`).
-/// So what only functions of one strand touch needs no lock.
+/// So what only functions of one strand touch needs no lock: [`cell`](Strand::cell) holds it.
 ///
 /// Cloning shares it; equal strands are the same one. A strand over a strand keeps the rules of both. `dispatch` runs inline only
 /// inside the strand; a function that panics leaves the rest of the strand's in their places. A strand with much to do lets others
@@ -26,19 +26,19 @@ const AT_ONCE: usize = 64;
 /// One for each connection keeps its handlers in order with any number of threads in `run`:
 ///
 /// ```
-/// use std::sync::{Arc, Mutex};
+/// use std::sync::Arc;
 /// use proactor::context::{Executor, IoContext, Strand};
 /// let context = IoContext::new(2)?;
 /// let strand = Strand::new(context.executor());
-/// let order = Arc::new(Mutex::new(Vec::new()));
+/// let order = Arc::new(strand.cell(Vec::new()));
 /// for turn in 0..100 {
 ///     let order = order.clone();
-///     strand.post(move || order.lock().unwrap().push(turn));
+///     strand.post(move || order.with(|order| order.push(turn)));
 /// }
 /// std::thread::scope(|scope| {
 ///     (0..2).for_each(|_| _ = scope.spawn(|| context.run()));
 /// });
-/// assert_eq!(*order.lock().unwrap(), Vec::from_iter(0..100));
+/// assert_eq!(Arc::into_inner(order).unwrap().into_inner(), Vec::from_iter(0..100));
 /// # Ok::<(), proactor::Error>(())
 /// ```
 pub struct Strand<E: Executor> {
@@ -102,27 +102,25 @@ impl<E: Executor> Line<E> {
 impl<E: Executor> Turn<E> {
     /// Runs what waits, as much as is fair. What is left has another turn, after a panic too.
     fn run(mut self) {
-        struct Again<'l, E: Executor>(&'l Arc<Line<E>>, bool);
+        struct Again<'l, E: Executor>(&'l Arc<Line<E>>, Cell<bool>);
         impl<E: Executor> Drop for Again<'_, E> {
             fn drop(&mut self) {
                 // SAFETY: this turn drains until `next` or this said that nothing is left.
-                if self.1 && !unsafe { self.0.is_over() } {
+                if self.1.get() && !unsafe { self.0.is_over() } {
                     let next = Turn(Some(self.0.clone()));
                     self.0.executor.post_job(next.into_job());
                 }
             }
         }
         let Some(line) = self.0.take() else { return };
+        // Outside: once another drains, this thread is not inside any more (`StrandCell` counts on it).
+        let again = Again(&line, Cell::new(true));
         inside::within(line.id(), |_| {
-            let mut again = Again(&line, true);
             for _ in 0..AT_ONCE {
                 // SAFETY: this turn drains.
                 match unsafe { line.next() } {
                     Some(job) => job.run(),
-                    None => {
-                        again.1 = false;
-                        return;
-                    }
+                    None => return again.1.set(false),
                 }
             }
         });
@@ -160,6 +158,11 @@ impl<E: Executor> Strand<E> {
     /// The executor below.
     pub fn inner(&self) -> &E {
         &self.line.executor
+    }
+
+    /// Holds a value for the functions of this strand, which need no lock to change it.
+    pub fn cell<T: Send>(&self, value: T) -> StrandCell<T, E> {
+        StrandCell::new(self.clone(), value)
     }
 
     /// Appends a job; if nobody drains, that is the caller's to see to.

@@ -1,13 +1,4 @@
 //! A strand's word: what is pushed is run once, in order, by one thread at a time.
-//!
-//! Seen to fail here:
-//!
-//! | change | fails |
-//! |---|---|
-//! | `push` exchanges Relaxed | loom: a node is read while it is written |
-//! | `take_or_rest` takes Relaxed | the same |
-//! | it rests Relaxed | loom: what one drainer left is touched while the next touches it |
-//! | it rests with a store | a value is lost |
 
 use std::ptr::NonNull;
 

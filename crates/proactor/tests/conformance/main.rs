@@ -95,6 +95,7 @@ mod shared {
     mod association_by_reference;
     mod closed_under_a_wait;
     mod contexts;
+    mod contexts_end;
     mod executors;
     mod gate;
     mod nobody_in_get;

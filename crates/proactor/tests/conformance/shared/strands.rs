@@ -204,6 +204,34 @@ fn what_waits_in_a_strand_is_dropped_with_the_context() {
     assert_eq!((dropped.load(Ordering::SeqCst), called.len()), (6, 0), "dropped at once");
 }
 
+#[test]
+fn a_strands_cell_is_for_functions_of_its_strand() {
+    let pool = ThreadPool::new(3).unwrap();
+    let strand = Strand::new(pool.executor());
+    let cell = Arc::new(strand.cell(Vec::new()));
+    for turn in 0..1000 {
+        let cell = cell.clone();
+        strand.post(move || cell.with(|turns| turns.push(turn)));
+    }
+    let (nested, result) = (cell.clone(), Notes::default());
+    let noted = result.clone();
+    strand.post(move || {
+        let twice = || nested.with(|_| nested.with(|_| ()));
+        noted.note(std::panic::catch_unwind(std::panic::AssertUnwindSafe(twice)).is_err());
+        nested.with(|turns| turns.push(1000));
+    });
+    let (beside, noted) = (cell.clone(), result.clone());
+    Strand::new(pool.executor()).post(move || {
+        let outside = || beside.with(|_| ());
+        noted.note(std::panic::catch_unwind(std::panic::AssertUnwindSafe(outside)).is_err());
+    });
+    pool.join().unwrap();
+    panics(|| cell.with(|_| ()));
+    assert_eq!(result.all(), [true, true]);
+    assert!(cell.strand() == &strand);
+    assert_eq!(Arc::into_inner(cell).unwrap().into_inner(), Vec::from_iter(0..=1000));
+}
+
 // ---- .on ----
 
 /// One connection: what its handlers share needs no lock of theirs.
