@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `types.rs` | buffers, the block's part, descriptors |
+//! | `unbegun.rs` | operations that end before they began |
 //! | `codes.rs` | the tables from system numbers to codes |
 //! | `sys.rs` | the system calls |
 //! | `lanes.rs` | an object's descriptor and its lists of pending operations |
@@ -60,6 +61,7 @@ mod start;
 mod sys;
 mod timing;
 mod types;
+mod unbegun;
 mod watch;
 
 pub(crate) use alarm::{Alarm, Alert, drive, drives};
@@ -68,7 +70,7 @@ pub(crate) use codes::code_of;
 pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix_path};
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
-pub(crate) use object::{ObjectState, cancel, close, end, start, take_descriptor};
+pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use pipe::{create_pipe, open_pipe, pipe_pair};
 pub(crate) use port::Port;
 pub(crate) use process::{open_process, process_of, same_process};
@@ -76,6 +78,7 @@ pub(crate) use raw::RawCall;
 pub(crate) use route::{PortRef, Remote, WeakRef};
 pub(crate) use timing::OwnThread;
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
+pub(crate) use unbegun::end;
 
 use super::{Backend, BackendInfo};
 use crate::error::{Code, Error};
