@@ -153,6 +153,7 @@ struct Chain<O, M, F> {
 
 impl<O: On, M: Compose<O>, F: FnOnce(M::Output) + 'static> Chain<O, M, F> {
     /// Starts the next operation. Refused, it gives the reason and what is to be told of it.
+    #[allow(clippy::type_complexity, reason = "the closure has no name")]
     fn start(
         mut self,
         on: &O,
