@@ -39,7 +39,7 @@ use crate::op::{Completion, Done};
 /// Waits for all members; cancels none.
 ///
 /// ```
-/// let over = proactor::block_on(proactor::group::all(|_| [async { 1 }, async { 2 }].map(Box::pin)));
+/// let over = proactor::block_on(proactor::group::all(|_| [1, 2].map(|n| async move { n })));
 /// assert_eq!((over.first, over.results), (None, [1, 2]));
 /// ```
 pub fn all<M: Members>(members: impl FnOnce(&CancelToken) -> M) -> Group<M> {

@@ -49,7 +49,7 @@ pub use input::Input;
 pub use read::{AtLeast, read_at_least, read_exactly, read_exactly_at};
 pub use rest::Rest;
 pub use run::{Composed, Running, compose};
-pub use until::{Until, read_until, read_until_found};
+pub use until::{Delimiter, Find, Until, read_until, read_until_found};
 pub use write::{All, write_all, write_all_at};
 
 /// What comes next in a composition.

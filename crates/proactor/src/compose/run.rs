@@ -20,6 +20,8 @@ use crate::time::nanos_of;
 const TOLD: usize = 16;
 
 type Back<O, M> = <<M as Compose<O>>::Cargo as Cargo>::Back;
+/// Why, the buffer, and who is to be told.
+type Refusal<O, M, F> = (Error, Back<O, M>, F);
 type Done<O, M> = Completion<<M as Compose<O>>::Brings, Back<O, M>>;
 
 /// A composition described: nothing happens until a delivery is chosen: `.await`, [`wait`](Composed::wait), or
@@ -151,11 +153,12 @@ struct Chain<O, M, F> {
 
 impl<O: On, M: Compose<O>, F: FnOnce(M::Output) + 'static> Chain<O, M, F> {
     /// Starts the next operation. Refused, it gives the reason and what is to be told of it.
+    #[allow(clippy::type_complexity, reason = "the closure has no name")]
     fn start(
         mut self,
         on: &O,
         buffer: Back<O, M>,
-    ) -> Result<(), (Error, Back<O, M>, impl FnOnce(Done<O, M>) + 'static + use<O, M, F>)> {
+    ) -> Result<(), Refusal<O, M, impl FnOnce(Done<O, M>) + 'static + use<O, M, F>>> {
         let operation = operation(&mut self.machine, on, buffer, &self.modifiers);
         // SAFETY: `then` asked that the home carries machine and handler. The rest is a token, and a keeper of an object that the
         // threads of its home may touch.

@@ -18,11 +18,11 @@ pub struct Until<O, F> {
     on: PhantomData<fn(O)>,
 }
 
-impl<O: Source, F: FnMut(&[u8], usize) -> Option<usize> + 'static> Until<O, F> {
+impl<O: Source, F: Find> Until<O, F> {
     /// Looks at what is there, and asks for more.
     fn look(&mut self, mut input: Input) -> Step<Rest<Vec<u8>>, Completion<(), Input>> {
         let unread = input.unread();
-        if let Some(end) = (self.find)(unread, self.seen) {
+        if let Some(end) = self.find.find(unread, self.seen) {
             let bytes = end.min(unread.len());
             return Step::Done(Completion { bytes, result: Ok(()), buffer: input });
         }
@@ -44,7 +44,7 @@ impl<O: Source, F: FnMut(&[u8], usize) -> Option<usize> + 'static> Until<O, F> {
     }
 }
 
-impl<O: Source, F: FnMut(&[u8], usize) -> Option<usize> + 'static> Compose<O> for Until<O, F> {
+impl<O: Source, F: Find> Compose<O> for Until<O, F> {
     type Cargo = Fill<Rest<Vec<u8>>>;
     type Brings = ();
     type Output = Completion<(), Input>;
@@ -95,21 +95,41 @@ impl<O: Source, F: FnMut(&[u8], usize) -> Option<usize> + 'static> Compose<O> fo
 /// assert_eq!((done.buffer.unread(), done.result.unwrap_err().code()), (&b"thr"[..], Code::EndOfFile));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn read_until<'o, O: Source>(
-    from: &'o O,
-    input: Input,
-    delimiter: &[u8],
-) -> Composed<'o, O, Until<O, impl FnMut(&[u8], usize) -> Option<usize> + Send + 'static>> {
-    let delimiter = delimiter.to_vec();
-    read_until_found(from, input, move |unread, seen| {
-        if delimiter.is_empty() {
+pub fn read_until<'o, O: Source>(from: &'o O, input: Input, delimiter: &[u8]) -> Composed<'o, O, Until<O, Delimiter>> {
+    until(from, input, Delimiter(delimiter.to_vec()))
+}
+
+fn until<O: Source, F: Find>(from: &O, input: Input, find: F) -> Composed<'_, O, Until<O, F>> {
+    compose(from, Until { input: Some(input), find, seen: 0, came: false, on: PhantomData })
+}
+
+/// What is looked for in what was read: a delimiter, or what a closure finds.
+pub trait Find: 'static {
+    /// Where it ends, if it is there. `seen` bytes of these were looked at before.
+    fn find(&mut self, unread: &[u8], seen: usize) -> Option<usize>;
+}
+
+impl<F: FnMut(&[u8], usize) -> Option<usize> + 'static> Find for F {
+    fn find(&mut self, unread: &[u8], seen: usize) -> Option<usize> {
+        self(unread, seen)
+    }
+}
+
+/// Bytes that end something.
+#[derive(Debug)]
+pub struct Delimiter(Vec<u8>);
+
+impl Find for Delimiter {
+    fn find(&mut self, unread: &[u8], seen: usize) -> Option<usize> {
+        let len = self.0.len();
+        if len == 0 {
             return Some(0);
         }
         // It may have begun in what was seen.
-        let begin = (seen + 1).saturating_sub(delimiter.len());
-        let found = unread.get(begin..)?.windows(delimiter.len()).position(|window| window == delimiter)?;
-        Some(begin + found + delimiter.len())
-    })
+        let begin = (seen + 1).saturating_sub(len);
+        let found = unread.get(begin..)?.windows(len).position(|window| window == self.0)?;
+        Some(begin + found + len)
+    }
 }
 
 /// Reads from a stream until `find` finds what it looks for: it is told what is unread, and how much of that it has seen before, and
@@ -130,5 +150,5 @@ pub fn read_until_found<O: Source, F: FnMut(&[u8], usize) -> Option<usize> + 'st
     input: Input,
     find: F,
 ) -> Composed<'_, O, Until<O, F>> {
-    compose(from, Until { input: Some(input), find, seen: 0, came: false, on: PhantomData })
+    until(from, input, find)
 }

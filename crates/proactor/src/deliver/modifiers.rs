@@ -152,7 +152,7 @@ pub(super) unsafe fn undo(header: NonNull<Header>) {
 pub(crate) unsafe fn guarded<'a>(header: NonNull<Header>) -> (&'a mut Place, &'a mut u32) {
     // SAFETY: the caller's promise; only under that lock are these two touched.
     unsafe {
-        match &mut *(&raw mut (*header.as_ptr()).attached) {
+        match &mut (*header.as_ptr()).attached {
             Some(attached) => {
                 let attached: &mut Attached = attached;
                 (&mut attached.place, &mut attached.times)

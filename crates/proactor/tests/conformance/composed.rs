@@ -277,7 +277,7 @@ fn without_a_port_a_handler_is_refused() {
 fn a_long_composition_runs_in_no_more_stack_than_a_short_one() {
     let port = port(1);
     let (ours, peer) = on(&port);
-    const BYTES: usize = 200_000;
+    const BYTES: usize = 20_000;
     let writer = worker(move || {
         let mut peer = peer;
         peer.write_all(&pattern(BYTES, 2)).unwrap();

@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `types.rs` | buffers, the block's part, descriptors |
+//! | `unbegun.rs` | operations that end before they began |
 //! | `codes.rs` | the tables from system numbers to codes |
 //! | `sys.rs` | the system calls |
 //! | `lanes.rs` | an object's descriptor and its lists of pending operations |
@@ -72,6 +73,7 @@ mod start;
 mod sys;
 mod timing;
 mod types;
+mod unbegun;
 mod waits;
 mod watch;
 
@@ -82,7 +84,7 @@ pub(crate) use doors::{is_unnamed, open_now, prepare_listener, socket_pair, unix
 pub(crate) use futex::{futex_wait, futex_wake_all, futex_wake_one};
 pub(crate) use issuer::process_port;
 pub(crate) use leaving::leave;
-pub(crate) use object::{ObjectState, cancel, close, end, start, take_descriptor};
+pub(crate) use object::{ObjectState, cancel, close, start, take_descriptor};
 pub(crate) use pipe::{create_pipe, open_pipe, pipe_pair};
 pub(crate) use port::Port;
 pub(crate) use process::{open_process, process_of, same_process};
@@ -91,6 +93,7 @@ pub(crate) use route::{PortRef, Remote, WeakRef};
 pub(crate) use signals::{catch_signal, check_signal, raise_signal, release_signal};
 pub(crate) use timing::{OwnThread, Timing};
 pub(crate) use types::{BlockState, Descriptor, RawBuf};
+pub(crate) use unbegun::end;
 
 use super::{Backend, BackendInfo};
 use crate::error::{Code, Error};

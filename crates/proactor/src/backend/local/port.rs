@@ -79,10 +79,10 @@ pub(super) struct Core {
 }
 
 pub(crate) struct Port {
-    core: RefCell<Core>,
+    pub(super) core: RefCell<Core>,
     remote: Arc<Remote>,
     /// The wheel of its operations' deadlines, one of the core's timings.
-    deadlines: OnceCell<Arc<Timing>>,
+    pub(super) deadlines: OnceCell<Arc<Timing>>,
     /// The ring polls the remote's eventfd.
     listens: Cell<bool>,
     closed: Cell<bool>,
@@ -293,27 +293,6 @@ impl Port {
         place
     }
 
-    /// Ends a begun operation that is not to be started.
-    pub fn end(&self, header: NonNull<Header>, error: Error) {
-        self.with(|core| core.settle(header, 0, Err(error)));
-        if self.is_closed() {
-            self.discard_ready();
-        }
-    }
-
-    /// The wheel of its operations' deadlines, if any had one.
-    pub fn deadlines(&self) -> Option<&Timing> {
-        self.deadlines.get().map(Arc::as_ref)
-    }
-
-    pub fn make_deadlines(&self) {
-        self.deadlines.get_or_init(|| {
-            let timing = Arc::new(Timing::new());
-            self.core.borrow_mut().timings.push(timing.clone());
-            timing
-        });
-    }
-
     pub fn post(&self, entry: Entry) -> Result<(), Entry> {
         if self.is_closed() || epoll::is_forked() {
             return Err(entry);
@@ -490,7 +469,7 @@ impl Port {
         });
     }
 
-    fn discard_ready(&self) {
+    pub(super) fn discard_ready(&self) {
         loop {
             let Some(entry) = self.core.borrow_mut().sink.ready.pop_front() else { return };
             entry.discard(&self.contract);

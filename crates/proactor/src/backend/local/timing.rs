@@ -4,7 +4,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::super::epoll::{Timing, no_room};
-use super::port::{Core, object_of};
+use super::port::{Core, Port, object_of};
+use crate::error::Error;
 use crate::handle::Which;
 use crate::op::Header;
 use crate::time::{NEVER, NOWHERE, Place, Wait, instant_of};
@@ -46,5 +47,28 @@ impl Core {
         for timing in timings.iter().filter(|timing| timing.armed.alarm() != NEVER) {
             timing.armed.expire(sink, |_| {});
         }
+    }
+}
+
+impl Port {
+    /// Ends a begun operation that is not to be started.
+    pub fn end(&self, header: NonNull<Header>, error: Error) {
+        self.with(|core| core.settle(header, 0, Err(error)));
+        if self.is_closed() {
+            self.discard_ready();
+        }
+    }
+
+    /// The wheel of its operations' deadlines, if any had one.
+    pub fn deadlines(&self) -> Option<&Timing> {
+        self.deadlines.get().map(Arc::as_ref)
+    }
+
+    pub fn make_deadlines(&self) {
+        self.deadlines.get_or_init(|| {
+            let timing = Arc::new(Timing::new());
+            self.core.borrow_mut().timings.push(timing.clone());
+            timing
+        });
     }
 }

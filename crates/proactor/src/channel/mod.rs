@@ -19,11 +19,15 @@
 //! assert!(receiver.receive().wait().is_err()); // the sender is gone, and nothing is left
 //! ```
 
+mod state;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+
+use state::{Shared, State, Waiting, find};
 
 use crate::cancel::{CancelToken, Cancelled};
 use crate::deliver::block_until;
@@ -44,99 +48,6 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     };
     let shared = Arc::new(Shared(Mutex::new(state)));
     (Sender(shared.clone()), Receiver(shared))
-}
-
-/// A send or receive that waits, by its number: they are listed in the order of these.
-struct Waiting<T> {
-    number: u64,
-    waker: Waker,
-    value: Option<T>,
-}
-
-struct State<T> {
-    values: VecDeque<T>,
-    capacity: usize,
-    /// With their values.
-    sends: VecDeque<Waiting<T>>,
-    /// One that is woken is taken out: it looks for a value, or hands the wake-up on.
-    receives: VecDeque<Waiting<()>>,
-    next: u64,
-    closed: bool,
-    senders: usize,
-    receivers: usize,
-}
-
-struct Shared<T>(Mutex<State<T>>);
-
-impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn find<T>(list: &VecDeque<Waiting<T>>, number: u64) -> Result<usize, usize> {
-    list.binary_search_by_key(&number, |waiting| waiting.number)
-}
-
-impl<T> State<T> {
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    /// Takes a value, and lets the first send that waits have its place. Who is to be woken.
-    fn take(&mut self) -> Option<(T, Option<Waker>)> {
-        let first = self.values.pop_front();
-        let mut woken = None;
-        // With a capacity of none values come from those who wait with them.
-        if (first.is_none() || self.values.len() < self.capacity)
-            && !self.closed
-            && let Some(mut send) = self.sends.pop_front()
-        {
-            self.values.extend(send.value.take());
-            woken = Some(send.waker);
-        }
-        first.or_else(|| self.values.pop_front()).map(|value| (value, woken))
-    }
-
-    /// Whether a receive would get a value.
-    fn has_values(&self) -> bool {
-        !self.values.is_empty() || (!self.closed && !self.sends.is_empty())
-    }
-
-    /// The first receive that waits, to be woken for a value.
-    fn receiver(&mut self) -> Option<Waker> {
-        if self.has_values() { self.receives.pop_front().map(|waiting| waiting.waker) } else { None }
-    }
-
-    /// Puts a value in if there is room and nobody waits before it.
-    fn put(&mut self, value: T) -> Result<Option<Waker>, Refused<T>> {
-        if self.closed {
-            return Err(refused(value));
-        }
-        if self.values.len() >= self.capacity || !self.sends.is_empty() {
-            return Err(Refused {
-                error: Error::new(Code::Incomplete).hint("the channel is full; wait, or send later"),
-                back: value,
-            });
-        }
-        self.values.push_back(value);
-        Ok(self.receiver())
-    }
-
-    /// Nothing more is sent. Who is to be woken.
-    fn close(&mut self) -> Vec<Waker> {
-        if std::mem::replace(&mut self.closed, true) {
-            return Vec::new();
-        }
-        let receives = self.receives.drain(..).map(|waiting| waiting.waker);
-        let sends = self.sends.iter_mut().map(|waiting| std::mem::replace(&mut waiting.waker, Waker::noop().clone()));
-        sends.chain(receives).collect()
-    }
-
-    fn end() -> Error {
-        Error::new(Code::EndOfFile).hint("the channel is closed and empty")
-    }
 }
 
 fn refused<T>(back: T) -> Refused<T> {
