@@ -21,7 +21,7 @@ fn ring() -> bool {
 }
 
 fn servers() -> Vec<&'static str> {
-    let all = ["plain-ring", "plain-epoll", "monoio", "tokio", "shared"];
+    let all = ["plain-ring", "plain-epoll", "monoio", "tokio", "tokio-multi", "shared", "async-local", "async-shared"];
     all.into_iter().filter(|name| ring() || !matches!(*name, "plain-ring" | "monoio")).collect()
 }
 

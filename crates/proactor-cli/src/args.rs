@@ -144,7 +144,7 @@ pub struct EchoArgs {
     /// How completions arrive.
     #[arg(long, value_enum, default_value_t = Model::Port)]
     pub model: Model,
-    /// Whose the ports are (port model).
+    /// Whose the ports are (port and async model).
     #[arg(long, value_enum, default_value_t = Sharing::Shared)]
     pub sharing: Sharing,
     /// How messages are received (port model) [default: multi where the port has it: per-thread].

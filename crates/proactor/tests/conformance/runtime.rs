@@ -404,7 +404,8 @@ fn an_object_first_used_in_a_shared_runtime_lives_on_its_port() {
 fn what_lives_on_a_runtime_goes_on_after_its_end() {
     let (near, far) = pair();
     let runtime = Runtime::shared().threads(1).build().unwrap();
-    let receive = runtime.block_on(async { near.recv(vec![0; 8]).start().unwrap() });
+    let receive = runtime.block_on(async { [near.recv(vec![0; 8]).start().unwrap()] });
+    let [receive] = receive;
     drop(runtime);
     far.send(b"late").wait().result.unwrap();
     assert_eq!(receive.wait().bytes, 4);
@@ -680,7 +681,8 @@ fn outside_a_runtime_what_needs_one_says_so() {
 fn operations_of_a_runtimes_task_can_be_awaited_with_any_executor() {
     let (near, far) = pair();
     each_shape(1, |runtime| {
-        let receive = runtime.block_on(async { near.recv(vec![0; 8]).start().unwrap() });
+        let receive = runtime.block_on(async { [near.recv(vec![0; 8]).start().unwrap()] });
+        let [receive] = receive;
         proactor::block_on(async {
             far.send(b"x").await.result.unwrap();
             assert_eq!(receive.await.bytes, 1);

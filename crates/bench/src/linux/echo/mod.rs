@@ -3,7 +3,7 @@
 //! | scenario | server on | client on | contenders |
 //! |---|---|---|---|
 //! | default | the first core | the last core | all, one thread |
-//! | --two-threads | any core | any core | shared port with two threads and with one, two per-thread ports, two plain rings |
+//! | --two-threads | any core | any core | shared port with two threads and with one, two per-thread ports, two plain rings, the shared runtime and tokio's |
 //! | --slow | any core | any core | shared port of 8 workers, concurrency 2; two per-thread ports, two plain servers |
 //!
 //! With two server threads on two cores the client has to share a core with one of them, whichever it is: pinning it to one
@@ -121,7 +121,8 @@ impl Scenario {
             let (names, bases, slow_one_in): (&[&str], &[&str], u32) = if args.slow {
                 (&["shared:8:2", "local-multi:2", "plain-ring:2", "plain-epoll:2"], &["local-multi:2", "plain-ring:2"], 2000)
             } else {
-                (&["shared:2:2", "shared:1", "local-multi:2", "plain-ring:2"], &["shared:1", "local-multi:2"], 0)
+                let names = &["shared:2:2", "shared:1", "local-multi:2", "plain-ring:2", "async-shared:2", "tokio-multi:2"];
+                (names, &["shared:1", "local-multi:2", "tokio-multi:2"], 0)
             };
             return Scenario {
                 entries: entries(names),

@@ -151,8 +151,9 @@ impl Port {
             // Closed meanwhile: nobody else may be left to be told by the descriptor for that.
             let queued = self.gate.idle_begin(|| !self.queue.is_empty() || self.is_closed());
             let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
-            // Another thread idles: take one event and leave the others to it.
-            let room = if self.gate.counts().idle() > 1 { 1 } else { out.room().clamp(FEW, EVENTS) };
+            // Another thread idles: take one event and leave the others to it. What events are to a crew, tasks that become
+            // ready, is queued, where the others find it.
+            let room = if self.gate.counts().idle() > 1 && !self.is_crew() { 1 } else { out.room().clamp(FEW, EVENTS) };
             let mut poll = if queued { Wait::Poll } else { wait };
             if let Some(alert) = alert {
                 poll = alert.sleep_with(&self.epoll, poll);

@@ -376,6 +376,10 @@ impl Port {
         }
     }
 
+    pub(super) fn is_crew(&self) -> bool {
+        self.serves == Serves::Crew
+    }
+
     pub(super) fn has_owner(&self) -> bool {
         matches!(self.serves, Serves::Owner(_))
     }

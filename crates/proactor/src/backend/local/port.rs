@@ -370,6 +370,10 @@ impl Port {
             if !out.is_empty() {
                 return Ok(Got::Entries);
             }
+            // What ran after the last completions posted here.
+            if out.room() > 0 && !self.core.borrow().sink.ready.is_empty() {
+                continue;
+            }
             let is_alerted = alert.is_some_and(Alert::is_up);
             if is_alerted && looked {
                 return Ok(Got::Alerted);
@@ -426,8 +430,7 @@ impl Port {
     fn enter(&self, wait: Wait) {
         let mut core = self.core.borrow_mut();
         core.leases.top_up();
-        // What ran after the last completions may have posted here.
-        let wait = if core.sink.ready.is_empty() { core.until_due(wait) } else { Wait::Poll };
+        let wait = core.until_due(wait);
         let wait = if wait.is_poll() || self.remote.fall_asleep() { wait } else { Wait::Poll };
         core.enter(wait);
         self.remote.wake_up();
