@@ -80,7 +80,7 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static> T
 fn run(test: impl Future<Output = ()>) {
     let timer = proactor::time::Timers::new();
     proactor::block_on(or(test, async {
-        timer.after(Duration::from_secs(60)).await.result.unwrap();
+        timer.after(Duration::from_secs(120)).await.result.unwrap();
         panic!("it does not end");
     }));
 }
