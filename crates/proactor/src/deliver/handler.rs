@@ -112,13 +112,16 @@ impl<C: Cargo, T: Brings, H: Home> Operation<'_, C, T, H> {
     }
 }
 
-/// Starts an operation whose block carries its handler, and what `run` needs besides. A refused one gives everything back.
+/// A refused start gives everything back.
+type Started<C, F, R> = Result<Ticket, (Error, <C as Cargo>::Back, (F, R))>;
+
+/// Starts an operation whose block carries its handler, and what `run` needs besides.
 pub(super) fn start<C: Cargo, T, H: Home, F, R>(
     operation: Operation<'_, C, T, H>,
     handler: F,
     route: R,
     run: Run,
-) -> Result<Ticket, (Error, C::Back, (F, R))> {
+) -> Started<C, F, R> {
     let Operation { handle, op, cargo, modifiers, .. } = operation;
     let header = alloc_block(Handling { cargo, handler, route });
     // SAFETY: a fresh block, ours alone until it starts.
