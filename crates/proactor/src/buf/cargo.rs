@@ -8,7 +8,7 @@ use super::traits::{IoBuf, IoBufMut};
 use super::within::{Gather, GatherMut, Within, WithinList, WithinListMut, WithinMut};
 
 /// Owned cargo: travels inside the operation's block and comes back with the result.
-pub trait Cargo: Sealed + Send + 'static {
+pub trait Cargo: Sealed + Send {
     /// What the user gets back.
     type Back;
     /// Tells the kernel's view of it. Called once, after the cargo came to rest in the block.
@@ -165,13 +165,13 @@ macro_rules! lists {
                 self.0
             }
         }
-        impl<T: IoBufMut, $($generics)*> FillListTarget for $list {
+        impl<T: IoBufMut + 'static, $($generics)*> FillListTarget for $list {
             type Cargo = FillList<$list>;
             fn into_cargo(self) -> Self::Cargo {
                 FillList(self)
             }
         }
-        impl<T: IoBuf, $($generics)*> DrainListTarget for $list {
+        impl<T: IoBuf + 'static, $($generics)*> DrainListTarget for $list {
             type Cargo = DrainList<$list>;
             fn into_cargo(self) -> Self::Cargo {
                 DrainList(self)
@@ -228,7 +228,7 @@ impl AroundTarget for () {
     }
 }
 
-impl<A: IoBuf, B: IoBuf> AroundTarget for (A, B) {
+impl<A: IoBuf + 'static, B: IoBuf + 'static> AroundTarget for (A, B) {
     type Cargo = Around<A, B>;
     fn into_cargo(self) -> Around<A, B> {
         Around(self.0, self.1)
@@ -240,14 +240,14 @@ lists! {
     [T; N], [const N: usize];
 }
 
-impl<B: IoBufMut> FillTarget for B {
+impl<B: IoBufMut + 'static> FillTarget for B {
     type Cargo = Fill<B>;
     fn into_cargo(self) -> Fill<B> {
         Fill(self)
     }
 }
 
-impl<B: IoBuf> DrainTarget for B {
+impl<B: IoBuf + 'static> DrainTarget for B {
     type Cargo = Drain<B>;
     fn into_cargo(self) -> Drain<B> {
         Drain(self)

@@ -12,7 +12,10 @@ use bytes::{Bytes, BytesMut};
 /// While the value is neither moved nor borrowed mutably, [`as_slice`](IoBuf::as_slice) must keep naming the same
 /// memory, and that memory must stay valid and unchanged, whatever other threads do. `Send`, because another thread
 /// may hand the bytes to the kernel.
-pub unsafe trait IoBuf: Send + 'static {
+///
+/// Operations take only what is `'static`. The trait itself does not ask for it, so that a future that holds an operation with a
+/// `&'static [u8]` can be `Send`: the compiler looks at such futures with lifetimes left out.
+pub unsafe trait IoBuf: Send {
     /// The initialized bytes.
     fn as_slice(&self) -> &[u8];
 }
@@ -91,22 +94,22 @@ unsafe impl<const N: usize> IoBufMut for [u8; N] {
     unsafe fn set_filled(&mut self, _: usize) {}
 }
 
-// SAFETY: a shared reference to memory that lives and stays unchanged for ever.
-unsafe impl IoBuf for &'static [u8] {
+// SAFETY: a shared reference to memory that stays unchanged while it lives, which for an operation is for ever.
+unsafe impl IoBuf for &[u8] {
     fn as_slice(&self) -> &[u8] {
         self
     }
 }
 
 // SAFETY: as above.
-unsafe impl<const N: usize> IoBuf for &'static [u8; N] {
+unsafe impl<const N: usize> IoBuf for &[u8; N] {
     fn as_slice(&self) -> &[u8] {
         *self
     }
 }
 
 // SAFETY: as above.
-unsafe impl IoBuf for &'static str {
+unsafe impl IoBuf for &str {
     fn as_slice(&self) -> &[u8] {
         self.as_bytes()
     }

@@ -141,20 +141,20 @@ pub trait On: sealed::Sealed<At = <Self as On>::Home> {
 pub trait Source: On {
     /// Receives some.
     #[doc(hidden)]
-    fn some<B: IoBufMut>(&self, buffer: B) -> Operation<'_, Fill<B>, (), <Self as On>::Home>;
+    fn some<B: IoBufMut + 'static>(&self, buffer: B) -> Operation<'_, Fill<B>, (), <Self as On>::Home>;
 }
 
 /// An object to send to: streams, and the pipes that are written.
 pub trait Sink: On {
     /// Sends all, or some.
     #[doc(hidden)]
-    fn all<B: IoBuf>(&self, buffer: B) -> Operation<'_, Drain<B>, (), <Self as On>::Home>;
+    fn all<B: IoBuf + 'static>(&self, buffer: B) -> Operation<'_, Drain<B>, (), <Self as On>::Home>;
 }
 
 macro_rules! ends {
     ($($name:ident, $($trait:ident $method:ident $call:ident $bound:ident $cargo:ident)*;)*) => {$($(
         impl<H: Home> $trait for $name<H> {
-            fn $method<B: $bound>(&self, buffer: B) -> Operation<'_, $cargo<B>, (), H> {
+            fn $method<B: $bound + 'static>(&self, buffer: B) -> Operation<'_, $cargo<B>, (), H> {
                 self.$call(buffer)
             }
         }
@@ -173,13 +173,13 @@ ends! {
 /// A place to read from.
 pub trait Reads<O: On>: 'static {
     #[doc(hidden)]
-    fn read<'o, B: IoBufMut>(&self, on: &'o O, buffer: B, after: usize) -> Operation<'o, Fill<B>, (), O::Home>;
+    fn read<'o, B: IoBufMut + 'static>(&self, on: &'o O, buffer: B, after: usize) -> Operation<'o, Fill<B>, (), O::Home>;
 }
 
 /// A place to write to.
 pub trait Writes<O: On>: 'static {
     #[doc(hidden)]
-    fn write<'o, B: IoBuf>(&self, on: &'o O, buffer: B, after: usize) -> Operation<'o, Drain<B>, (), O::Home>;
+    fn write<'o, B: IoBuf + 'static>(&self, on: &'o O, buffer: B, after: usize) -> Operation<'o, Drain<B>, (), O::Home>;
 }
 
 /// The next bytes of a stream.
@@ -191,25 +191,25 @@ pub struct Stream;
 pub struct Offset(pub u64);
 
 impl<O: Source> Reads<O> for Stream {
-    fn read<'o, B: IoBufMut>(&self, on: &'o O, buffer: B, _: usize) -> Operation<'o, Fill<B>, (), O::Home> {
+    fn read<'o, B: IoBufMut + 'static>(&self, on: &'o O, buffer: B, _: usize) -> Operation<'o, Fill<B>, (), O::Home> {
         on.some(buffer)
     }
 }
 
 impl<O: Sink> Writes<O> for Stream {
-    fn write<'o, B: IoBuf>(&self, on: &'o O, buffer: B, _: usize) -> Operation<'o, Drain<B>, (), O::Home> {
+    fn write<'o, B: IoBuf + 'static>(&self, on: &'o O, buffer: B, _: usize) -> Operation<'o, Drain<B>, (), O::Home> {
         on.all(buffer)
     }
 }
 
 impl<H: Home> Reads<File<H>> for Offset {
-    fn read<'o, B: IoBufMut>(&self, on: &'o File<H>, buffer: B, after: usize) -> Operation<'o, Fill<B>, (), H> {
+    fn read<'o, B: IoBufMut + 'static>(&self, on: &'o File<H>, buffer: B, after: usize) -> Operation<'o, Fill<B>, (), H> {
         on.read_at(buffer, self.0.saturating_add(after as u64))
     }
 }
 
 impl<H: Home> Writes<File<H>> for Offset {
-    fn write<'o, B: IoBuf>(&self, on: &'o File<H>, buffer: B, after: usize) -> Operation<'o, Drain<B>, (), H> {
+    fn write<'o, B: IoBuf + 'static>(&self, on: &'o File<H>, buffer: B, after: usize) -> Operation<'o, Drain<B>, (), H> {
         on.write_at(buffer, self.0.saturating_add(after as u64))
     }
 }

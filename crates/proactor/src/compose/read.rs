@@ -21,7 +21,7 @@ pub struct AtLeast<O, P, B> {
     on: PhantomData<fn(O)>,
 }
 
-impl<O: On, P: Reads<O>, B: IoBufMut> AtLeast<O, P, B> {
+impl<O: On, P: Reads<O>, B: IoBufMut + 'static> AtLeast<O, P, B> {
     fn new(buffer: B, least: usize, more: bool, place: P) -> AtLeast<O, P, B> {
         AtLeast { buffer: Some(buffer), came: 0, least, more, place, on: PhantomData }
     }
@@ -33,7 +33,7 @@ impl<O: On, P: Reads<O>, B: IoBufMut> AtLeast<O, P, B> {
     }
 }
 
-impl<O: On, P: Reads<O>, B: IoBufMut> Compose<O> for AtLeast<O, P, B> {
+impl<O: On, P: Reads<O>, B: IoBufMut + 'static> Compose<O> for AtLeast<O, P, B> {
     type Cargo = Fill<Rest<B>>;
     type Brings = ();
     type Output = Completion<(), B>;
@@ -91,7 +91,11 @@ impl<O: On, P: Reads<O>, B: IoBufMut> Compose<O> for AtLeast<O, P, B> {
 /// assert_eq!(done.buffer, b"5");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn read_exactly<O: Source, B: IoBufMut>(from: &O, buffer: B, count: usize) -> Composed<'_, O, AtLeast<O, Stream, B>> {
+pub fn read_exactly<O: Source, B: IoBufMut + 'static>(
+    from: &O,
+    buffer: B,
+    count: usize,
+) -> Composed<'_, O, AtLeast<O, Stream, B>> {
     compose(from, AtLeast::new(buffer, count, false, Stream))
 }
 
@@ -104,7 +108,11 @@ pub fn read_exactly<O: Source, B: IoBufMut>(from: &O, buffer: B, count: usize) -
 /// assert_eq!(done.buffer, b"123");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn read_at_least<O: Source, B: IoBufMut>(from: &O, buffer: B, least: usize) -> Composed<'_, O, AtLeast<O, Stream, B>> {
+pub fn read_at_least<O: Source, B: IoBufMut + 'static>(
+    from: &O,
+    buffer: B,
+    least: usize,
+) -> Composed<'_, O, AtLeast<O, Stream, B>> {
     compose(from, AtLeast::new(buffer, least, true, Stream))
 }
 
@@ -121,7 +129,7 @@ pub fn read_at_least<O: Source, B: IoBufMut>(from: &O, buffer: B, least: usize) 
 /// # std::fs::remove_file(path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn read_exactly_at<B: IoBufMut, H: Home>(
+pub fn read_exactly_at<B: IoBufMut + 'static, H: Home>(
     from: &File<H>,
     buffer: B,
     count: usize,

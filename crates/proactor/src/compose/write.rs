@@ -18,7 +18,7 @@ pub struct All<O, P, B> {
     on: PhantomData<fn(O)>,
 }
 
-impl<O: On, P: Writes<O>, B: IoBuf> Compose<O> for All<O, P, B> {
+impl<O: On, P: Writes<O>, B: IoBuf + 'static> Compose<O> for All<O, P, B> {
     type Cargo = Drain<Rest<B>>;
     type Brings = ();
     type Output = Completion<(), B>;
@@ -61,7 +61,7 @@ impl<O: On, P: Writes<O>, B: IoBuf> Compose<O> for All<O, P, B> {
 /// assert_eq!(reader.read(vec![0; 16]).wait().buffer, b"all of it");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write_all<O: Sink, B: IoBuf>(to: &O, buffer: B) -> Composed<'_, O, All<O, Stream, B>> {
+pub fn write_all<O: Sink, B: IoBuf + 'static>(to: &O, buffer: B) -> Composed<'_, O, All<O, Stream, B>> {
     compose(to, All { buffer: Some(buffer), gone: 0, place: Stream, on: PhantomData })
 }
 
@@ -76,6 +76,10 @@ pub fn write_all<O: Sink, B: IoBuf>(to: &O, buffer: B) -> Composed<'_, O, All<O,
 /// # std::fs::remove_file(path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write_all_at<B: IoBuf, H: Home>(to: &File<H>, buffer: B, offset: u64) -> Composed<'_, File<H>, All<File<H>, Offset, B>> {
+pub fn write_all_at<B: IoBuf + 'static, H: Home>(
+    to: &File<H>,
+    buffer: B,
+    offset: u64,
+) -> Composed<'_, File<H>, All<File<H>, Offset, B>> {
     compose(to, All { buffer: Some(buffer), gone: 0, place: Offset(offset), on: PhantomData })
 }

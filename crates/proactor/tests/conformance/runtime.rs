@@ -706,3 +706,23 @@ mod attributes {
         Ok(())
     }
 }
+
+/// Futures that are `Send` whatever bytes they send, those of the program's text, too.
+#[test]
+fn a_task_may_send_bytes_that_live_for_ever() {
+    Runtime::shared().threads(2).build().unwrap().block_on(async {
+        let (one, other) = pair();
+        let sent = rt::spawn(async move {
+            one.send(b"array").await.result?;
+            one.send("text").await.result?;
+            one.send(&b"slice"[..]).await.result?;
+            one.send_vectored(["a", "list"]).await.result
+        });
+        sent.await.unwrap().unwrap();
+        let mut came = Vec::new();
+        while came.len() < 19 {
+            came.extend(other.recv(Vec::with_capacity(64)).await.buffer);
+        }
+        assert_eq!(came, b"arraytextslicealist");
+    });
+}
