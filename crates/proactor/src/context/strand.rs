@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::chain::Chain;
 use super::inside;
 use super::job::Jobs;
-use super::{Executor, Job, StrandCell};
+use super::{Executor, IoExecutor, Job, StrandCell};
 use crate::op::Header;
 
 /// Functions a strand runs before it lets others of its executor have their turn.
@@ -41,7 +41,7 @@ const AT_ONCE: usize = 64;
 /// assert_eq!(Arc::into_inner(order).unwrap().into_inner(), Vec::from_iter(0..100));
 /// # Ok::<(), proactor::Error>(())
 /// ```
-pub struct Strand<E: Executor> {
+pub struct Strand<E: Executor = IoExecutor> {
     line: Arc<Line<E>>,
 }
 

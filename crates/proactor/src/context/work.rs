@@ -19,7 +19,7 @@ use super::Executor;
 /// ```
 #[must_use = "it holds only while it lives"]
 #[derive(Debug)]
-pub struct WorkGuard<E: Executor> {
+pub struct WorkGuard<E: Executor = super::IoExecutor> {
     executor: E,
     owns: bool,
 }

@@ -78,6 +78,7 @@ mod refusals;
 mod resolving;
 mod routines;
 mod runtime;
+mod runtime_ends;
 mod sends;
 mod signals;
 mod steady_timers;
