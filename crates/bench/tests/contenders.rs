@@ -2,6 +2,7 @@
 //! posts are summed. A server that dies, hangs or echoes something else fails the command.
 #![cfg(target_os = "linux")]
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// Runs the bench; it must succeed, and the table must name all of these.
@@ -21,8 +22,27 @@ fn ring() -> bool {
 }
 
 fn servers() -> Vec<&'static str> {
-    let all = ["plain-ring", "plain-epoll", "monoio", "tokio", "tokio-multi", "shared", "async-local", "async-shared"];
-    all.into_iter().filter(|name| ring() || !matches!(*name, "plain-ring" | "monoio")).collect()
+    const ALL: [&str; 12] = [
+        "plain-ring",
+        "plain-epoll",
+        "monoio",
+        "tokio",
+        "tokio-multi",
+        "compio",
+        "smol",
+        "asio",
+        "libuv",
+        "shared",
+        "async-local",
+        "async-shared",
+    ];
+    let runs_here = |name: &&str| match *name {
+        "plain-ring" | "monoio" | "compio" => ring(),
+        "asio" => Path::new("/usr/include/asio.hpp").exists(),
+        "libuv" => Path::new("/usr/include/uv.h").exists(),
+        _ => true,
+    };
+    ALL.into_iter().filter(runs_here).collect()
 }
 
 const SHORT: &str = "--rounds 1 --seconds 0.05";

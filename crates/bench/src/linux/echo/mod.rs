@@ -18,7 +18,7 @@ use super::args::EchoArgs;
 use super::board::{self, Board, Ratio};
 use super::cpu;
 use super::pattern::Pattern;
-use super::servers::{CONTENDERS, Child, Entry, Options};
+use super::servers::{CONTENDERS, Child, Contender, Entry, Options};
 pub use client::Driver;
 use client::{Load, Measured};
 
@@ -133,7 +133,7 @@ impl Scenario {
                 client_cores: Vec::new(),
             };
         }
-        let all: Vec<_> = CONTENDERS.iter().map(|contender| contender.name).collect();
+        let all: Vec<_> = CONTENDERS.iter().filter(|contender| is_available(contender)).map(|contender| contender.name).collect();
         let (first, last) = cpu::first_and_last();
         Scenario {
             entries: entries(&all),
@@ -144,6 +144,11 @@ impl Scenario {
             client_cores: vec![last],
         }
     }
+}
+
+/// Whether a contender can run here. That one cannot is said, unless others were asked for.
+fn is_available(contender: &Contender) -> bool {
+    contender.available().inspect_err(|error| println!("left out: {error}")).is_ok()
 }
 
 /// Whether the plain servers are fast enough in this run to be called ceilings: by throughput, or, because a client near

@@ -4,12 +4,15 @@
 //! returns but with an error. It calls its [`Handler`] once for each receive, before sending.
 
 mod child;
+mod compio;
 mod handler;
 mod local;
 mod monoio;
+mod native;
 mod plain_epoll;
 mod plain_ring;
 mod shared;
+mod smol;
 mod tasks;
 mod tokio;
 
@@ -25,6 +28,7 @@ use socket2::{Domain, Socket, Type};
 use super::{cpu, wrong};
 pub use child::Child;
 use handler::Handler;
+use native::Native;
 
 /// An echo server to measure.
 pub struct Contender {
@@ -39,6 +43,8 @@ enum Serve {
     PerThread(fn(TcpListener, &Options, Handler) -> io::Result<()>),
     /// One server starts the threads itself, on one listener.
     Shared(fn(TcpListener, &Options) -> io::Result<()>),
+    /// Likewise, another language's.
+    Native(Native),
 }
 
 /// Every contender, in the order they run.
@@ -48,12 +54,26 @@ pub const CONTENDERS: &[Contender] = &[
     Contender { name: "monoio", serve: Serve::PerThread(monoio::serve) },
     Contender { name: "tokio", serve: Serve::PerThread(tokio::serve) },
     Contender { name: "tokio-multi", serve: Serve::Shared(tokio::serve_shared) },
+    Contender { name: "compio", serve: Serve::PerThread(compio::serve) },
+    Contender { name: "smol", serve: Serve::PerThread(smol::serve) },
+    Contender { name: "asio", serve: Serve::Native(native::ASIO) },
+    Contender { name: "libuv", serve: Serve::Native(native::LIBUV) },
     Contender { name: "shared", serve: Serve::Shared(shared::serve) },
     Contender { name: "local-one", serve: Serve::PerThread(local::one) },
     Contender { name: "local-multi", serve: Serve::PerThread(local::multi) },
     Contender { name: "async-local", serve: Serve::PerThread(tasks::local) },
     Contender { name: "async-shared", serve: Serve::Shared(tasks::shared) },
 ];
+
+impl Contender {
+    /// Whether it can run here; the reason why not.
+    pub fn available(&self) -> io::Result<()> {
+        match &self.serve {
+            Serve::Native(native) => native.executable().map(drop),
+            _ => Ok(()),
+        }
+    }
+}
 
 fn contender(name: &str) -> Option<&'static Contender> {
     CONTENDERS.iter().find(|contender| contender.name == name)
@@ -155,11 +175,18 @@ pub fn serve(args: &ServeArgs) -> io::Result<()> {
     cpu::pin(&args.cores)?;
     let contender = contender(&args.name).ok_or_else(|| wrong(format!("no contender '{}'", args.name)))?;
     let options = &args.options;
-    match contender.serve {
+    match &contender.serve {
         Serve::Shared(serve) => {
             let listener = listen(args.listen)?;
             tell(&[listener.local_addr()?])?;
             serve(listener, options)
+        }
+        Serve::Native(native) => {
+            let listener = listen(args.listen)?;
+            // Made before it says that it listens.
+            native.executable()?;
+            tell(&[listener.local_addr()?])?;
+            native.serve(listener, options)
         }
         Serve::PerThread(serve) => {
             let mut listeners = vec![listen(args.listen)?];
