@@ -100,29 +100,6 @@ fn the_steady_state_allocates_nothing() {
         }
     });
 
-    let token = CancelToken::new();
-    counted("operations with a timeout and a token", || {
-        let receive = client.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).timeout(NEVER).cancel_on(&token);
-        receive.packet(idle.pop().unwrap()).unwrap();
-        let send = client.send(within(|io: &mut PerIo| &io.buf[..64])).timeout(NEVER).cancel_on(&token);
-        send.packet(idle.pop().unwrap()).unwrap();
-        while idle.len() < 2 {
-            let Outcome::Packet(packet) = port.get(Duration::from_secs(5)).unwrap() else { panic!("the echo stopped") };
-            let mut io = packet.block.unwrap();
-            match (packet.key, io.sending) {
-                (1, false) => {
-                    (io.len, io.sending) = (packet.done.bytes, true);
-                    server.send(within(|io: &mut PerIo| &io.buf[..io.len])).timeout(NEVER).packet(io).unwrap();
-                }
-                (1, true) => {
-                    io.sending = false;
-                    server.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).timeout(NEVER).packet(io).unwrap();
-                }
-                _ => idle.push(io),
-            }
-        }
-    });
-
     let posted = std::cell::Cell::new(Some(block()));
     counted("posts", || {
         port.post(3, 1, posted.take()).unwrap();
@@ -151,7 +128,30 @@ fn the_steady_state_allocates_nothing() {
     if cfg!(proactor_no_recycle) {
         return;
     }
-    // The overlapped delivery takes its blocks from the thread's own store.
+    // What a timeout and a token attach comes from the thread's own store, and so do the blocks of the overlapped delivery below.
+    let token = CancelToken::new();
+    counted("operations with a timeout and a token", || {
+        let receive = client.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).timeout(NEVER).cancel_on(&token);
+        receive.packet(idle.pop().unwrap()).unwrap();
+        let send = client.send(within(|io: &mut PerIo| &io.buf[..64])).timeout(NEVER).cancel_on(&token);
+        send.packet(idle.pop().unwrap()).unwrap();
+        while idle.len() < 2 {
+            let Outcome::Packet(packet) = port.get(Duration::from_secs(5)).unwrap() else { panic!("the echo stopped") };
+            let mut io = packet.block.unwrap();
+            match (packet.key, io.sending) {
+                (1, false) => {
+                    (io.len, io.sending) = (packet.done.bytes, true);
+                    server.send(within(|io: &mut PerIo| &io.buf[..io.len])).timeout(NEVER).packet(io).unwrap();
+                }
+                (1, true) => {
+                    io.sending = false;
+                    server.recv(within_mut(|io: &mut PerIo| &mut io.buf[..])).timeout(NEVER).packet(io).unwrap();
+                }
+                _ => idle.push(io),
+            }
+        }
+    });
+
     let (client, server) = pair();
     let (mut out, mut back) = (vec![1_u8; 64], vec![0_u8; 64]);
     counted("overlapped operations", || {
