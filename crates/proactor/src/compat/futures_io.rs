@@ -18,7 +18,7 @@ impl<S: Reads> AsyncRead for Stream<S> {
             return Poll::Ready(Ok(0));
         }
         let this = self.get_mut();
-        let mut here = ready!(this.reading.poll_fill(&this.source, &this.pool, cx))?;
+        let mut here = ready!(this.poll_fill_here(cx))?;
         let mut taken = 0;
         for buf in bufs {
             let n = buf.len().min(here.len());
@@ -32,8 +32,7 @@ impl<S: Reads> AsyncRead for Stream<S> {
 
 impl<S: Reads> AsyncBufRead for Stream<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        this.reading.poll_fill(&this.source, &this.pool, cx)
+        self.get_mut().poll_fill_here(cx)
     }
 
     fn consume(self: Pin<&mut Self>, n: usize) {
@@ -43,13 +42,11 @@ impl<S: Reads> AsyncBufRead for Stream<S> {
 
 impl<S: Writes> AsyncWrite for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.writing.poll_write(&this.source, &this.pool, cx, std::iter::once(buf))
+        self.get_mut().poll_take(cx, std::iter::once(buf))
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.writing.poll_write(&this.source, &this.pool, cx, bufs.iter().map(|buf| &buf[..]))
+        self.get_mut().poll_take(cx, bufs.iter().map(|buf| &buf[..]))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -57,7 +54,6 @@ impl<S: Writes> AsyncWrite for Stream<S> {
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.writing.poll_close(&this.source, cx)
+        self.get_mut().poll_end(cx)
     }
 }

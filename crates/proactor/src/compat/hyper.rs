@@ -15,22 +15,13 @@ use crate::time::Timers;
 
 impl<S: Reads> rt::Read for Stream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if buf.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let this = self.get_mut();
-        let here = ready!(this.reading.poll_fill(&this.source, &this.pool, cx))?;
-        let n = here.len().min(buf.remaining());
-        buf.put_slice(&here[..n]);
-        this.reading.consume(n);
-        Poll::Ready(Ok(()))
+        self.get_mut().poll_give(cx, buf.remaining(), |here| buf.put_slice(here))
     }
 }
 
 impl<S: Writes> rt::Write for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.writing.poll_write(&this.source, &this.pool, cx, std::iter::once(buf))
+        self.get_mut().poll_take(cx, std::iter::once(buf))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -38,8 +29,7 @@ impl<S: Writes> rt::Write for Stream<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.writing.poll_close(&this.source, cx)
+        self.get_mut().poll_end(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -47,8 +37,7 @@ impl<S: Writes> rt::Write for Stream<S> {
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.writing.poll_write(&this.source, &this.pool, cx, bufs.iter().map(|buf| &buf[..]))
+        self.get_mut().poll_take(cx, bufs.iter().map(|buf| &buf[..]))
     }
 }
 

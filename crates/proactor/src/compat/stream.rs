@@ -1,10 +1,13 @@
 //! A completion stream as poll-style I/O.
 
 use std::io;
+#[cfg(any(feature = "tokio-io", feature = "hyper"))]
+use std::task::ready;
+use std::task::{Context, Poll};
 
 use super::buffer::process_pool;
 use super::read::Reading;
-use super::source::{Source, handle};
+use super::source::{Reads, Source, Writes, handle};
 use super::write::Writing;
 use crate::buf::BufferPool;
 use crate::error::{Code, Error};
@@ -79,6 +82,41 @@ impl<S: Source> Stream<S> {
     /// What was received and nobody read yet.
     pub fn buffered(&self) -> &[u8] {
         self.reading.here()
+    }
+}
+
+/// What the traits of all the libraries come down to.
+impl<S: Reads> Stream<S> {
+    pub(super) fn poll_fill_here(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.reading.poll_fill(&self.source, &self.pool, cx)
+    }
+
+    /// Lends what is there, up to `room`, to `put`, and consumes it. With no room it is ready and touches nothing.
+    #[cfg(any(feature = "tokio-io", feature = "hyper"))]
+    pub(super) fn poll_give(&mut self, cx: &mut Context<'_>, room: usize, put: impl FnOnce(&[u8])) -> Poll<io::Result<()>> {
+        if room == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let here = ready!(self.poll_fill_here(cx))?;
+        let n = here.len().min(room);
+        put(&here[..n]);
+        self.reading.consume(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Likewise.
+impl<S: Writes> Stream<S> {
+    pub(super) fn poll_take<'d>(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: impl Iterator<Item = &'d [u8]>,
+    ) -> Poll<io::Result<usize>> {
+        self.writing.poll_write(&self.source, &self.pool, cx, data)
+    }
+
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writing.poll_close(&self.source, cx)
     }
 }
 

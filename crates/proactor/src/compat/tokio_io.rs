@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
@@ -10,22 +10,13 @@ use super::{Reads, Stream, Writes};
 
 impl<S: Reads> AsyncRead for Stream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if buf.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let this = self.get_mut();
-        let here = ready!(this.reading.poll_fill(&this.source, &this.pool, cx))?;
-        let n = here.len().min(buf.remaining());
-        buf.put_slice(&here[..n]);
-        this.reading.consume(n);
-        Poll::Ready(Ok(()))
+        self.get_mut().poll_give(cx, buf.remaining(), |here| buf.put_slice(here))
     }
 }
 
 impl<S: Reads> AsyncBufRead for Stream<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        this.reading.poll_fill(&this.source, &this.pool, cx)
+        self.get_mut().poll_fill_here(cx)
     }
 
     fn consume(self: Pin<&mut Self>, n: usize) {
@@ -35,13 +26,11 @@ impl<S: Reads> AsyncBufRead for Stream<S> {
 
 impl<S: Writes> AsyncWrite for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.writing.poll_write(&this.source, &this.pool, cx, std::iter::once(buf))
+        self.get_mut().poll_take(cx, std::iter::once(buf))
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.writing.poll_write(&this.source, &this.pool, cx, bufs.iter().map(|buf| &buf[..]))
+        self.get_mut().poll_take(cx, bufs.iter().map(|buf| &buf[..]))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -53,7 +42,6 @@ impl<S: Writes> AsyncWrite for Stream<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.writing.poll_close(&this.source, cx)
+        self.get_mut().poll_end(cx)
     }
 }

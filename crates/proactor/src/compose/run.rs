@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::handle::{Kept, sealed::Opaque};
 use crate::home::Carries;
 use crate::op::{Completion, Interest, Op, Operation};
-use crate::time::nanos_of;
 
 /// How often a composition is told that its object was closed.
 const TOLD: usize = 16;
@@ -55,22 +54,20 @@ fn operation<'o, O: On, M: Compose<O>>(
 impl<'o, O: On, M: Compose<O>> Composed<'o, O, M> {
     /// Gives the whole so much time, as [`Operation::timeout`] does one operation: the one that is under way then ends with
     /// [`Code::WaitTimeout`](crate::Code::WaitTimeout), and the composition with it.
-    pub fn timeout(self, time: Duration) -> Self {
-        match Instant::now().checked_add(time) {
-            Some(end) => self.deadline(end),
-            None => self,
-        }
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.modifiers.within(time);
+        self
     }
 
     /// As [`timeout`](Composed::timeout), until a moment.
     pub fn deadline(mut self, end: Instant) -> Self {
-        self.modifiers.deadline = self.modifiers.deadline.min(nanos_of(end));
+        self.modifiers.until(end);
         self
     }
 
     /// Has the token cancel the whole, if it honours that ([`Compose::cancellation`]).
     pub fn cancel_on(mut self, token: &CancelToken) -> Self {
-        self.modifiers.token = Some(token.tree().clone());
+        self.modifiers.cancelled_by(token);
         self
     }
 

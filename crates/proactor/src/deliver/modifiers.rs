@@ -45,6 +45,22 @@ impl Modifiers {
         self.deadline == NEVER && self.token.is_none()
     }
 
+    /// A deadline so much later than now; the earlier of two counts.
+    pub fn within(&mut self, time: Duration) {
+        if let Some(end) = Instant::now().checked_add(time) {
+            self.until(end);
+        }
+    }
+
+    pub fn until(&mut self, end: Instant) {
+        self.deadline = self.deadline.min(nanos_of(end));
+    }
+
+    /// The last token counts.
+    pub fn cancelled_by(&mut self, token: &CancelToken) {
+        self.token = Some(token.tree().clone());
+    }
+
     /// What can fail of it, before the operation is admitted. The object has its home.
     #[inline]
     pub fn check(&self, handle: &Handle) -> Result<(), Error> {
@@ -200,11 +216,9 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
     /// assert_eq!(done.result.unwrap_err().code(), Code::WaitTimeout);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn timeout(self, time: Duration) -> Self {
-        match Instant::now().checked_add(time) {
-            Some(end) => self.deadline(end),
-            None => self,
-        }
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.modifiers.within(time);
+        self
     }
 
     /// As [`timeout`](Operation::timeout), until a moment. The earlier of two deadlines counts.
@@ -221,7 +235,7 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn deadline(mut self, end: Instant) -> Self {
-        self.modifiers.deadline = self.modifiers.deadline.min(nanos_of(end));
+        self.modifiers.until(end);
         self
     }
 
@@ -238,7 +252,7 @@ impl<C, T, H: Home> Operation<'_, C, T, H> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn cancel_on(mut self, token: &CancelToken) -> Self {
-        self.modifiers.token = Some(token.tree().clone());
+        self.modifiers.cancelled_by(token);
         self
     }
 }

@@ -94,15 +94,7 @@ impl<H: Home> SteadyTimer<H> {
         if backend::check_fork().is_err() {
             return 0;
         }
-        loop {
-            let first = lock(&self.waits.0).waiters.first();
-            match first {
-                None => return 0,
-                // Not found: its time has come just now.
-                Some(waiting) if waiters::cancel(&waiting) => return 1,
-                Some(_) => {}
-            }
-        }
+        waiters::cancel_first(|| lock(&self.waits.0).waiters.first())
     }
 
     /// Completes when the timer expires, at once if it has. Which expiry that is, is settled when the operation starts.

@@ -96,14 +96,7 @@ impl<H: Home> SystemTimer<H> {
         if backend::check_fork().is_err() {
             return 0;
         }
-        loop {
-            let first = lock(&self.waits.state).waiters.first();
-            match first {
-                None => return 0,
-                Some(waiting) if waiters::cancel(&waiting) => return 1,
-                Some(_) => {}
-            }
-        }
+        waiters::cancel_first(|| lock(&self.waits.state).waiters.first())
     }
 
     /// Completes when the timer expires, at once if it has. As [`SteadyTimer::wait`](super::SteadyTimer::wait).

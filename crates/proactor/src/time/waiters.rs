@@ -42,7 +42,18 @@ impl Waiters {
     }
 }
 
+/// Ends the one that began first, of those that `first` takes out one by one; how many that were, 1 or 0.
+pub(super) fn cancel_first(mut first: impl FnMut() -> Option<Waiting>) -> usize {
+    while let Some(waiting) = first() {
+        // Not found: its time has come just now.
+        if cancel(&waiting) {
+            return 1;
+        }
+    }
+    0
+}
+
 /// Whether there was one to end.
-pub(super) fn cancel(waiting: &Waiting) -> bool {
+fn cancel(waiting: &Waiting) -> bool {
     waiting.complete(Err(Error::new(Code::Cancelled))).is_ok()
 }

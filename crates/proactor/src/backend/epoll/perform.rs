@@ -98,11 +98,10 @@ pub(super) fn perform(slot: &Slot, owned: &mut Owned, work: &mut Work, sys: &mut
                 }
             }
         }
-        Op::Recv => recv(slot, owned, work),
+        Op::Recv | Op::Send => unreachable!("tried in the lane's own loop"),
         Op::RecvMessage => pipes::recv_message(slot, work),
         Op::PipeConnect => pipes::connect(slot, port),
         Op::RecvMulti => recv_multi(slot, owned, work),
-        Op::Send => send(slot, owned, work),
         Op::RecvFrom => {
             if work.buffers.total() == 0 {
                 return match ready(fd, Interest::Read) {
